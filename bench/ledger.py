@@ -29,6 +29,7 @@ from tests.ledger.harness import Harness
 DATABASE = "bench_ledger"
 WEEK = 7
 MAX_EXPORTED = 1_000_000
+INDEXING_TIMEOUT_MS = 600_000
 
 
 def main(
@@ -45,18 +46,17 @@ def main(
     tune_malloc()
     os.sched_setaffinity(0, {OTHER_CORE})
     with tempfile.TemporaryDirectory() as temporary, ReplicaSet(directory or Path(temporary)) as mongo:
+        os.sched_setaffinity(0, {TESTED_CORE})
+        tune_gc()  # as every service does when it has started
         if variants:
             uvloop.run(measure_variants(mongo.uri, count=16_000))
             return
-        os.sched_setaffinity(0, {TESTED_CORE})
         uvloop.run(measure_all_recording(mongo.uri, driver, rounds=rounds, records=records))
-        os.sched_setaffinity(0, {OTHER_CORE})
         uvloop.run(measure_reading(mongo.uri, driver, entries, repeats=repeats))
 
 
 async def measure_all_recording(uri: str, drivers: list[str], *, rounds: int, records: int) -> None:
     """Record orders of a few days, and of all days of a year, which changes the most sums."""
-    tune_gc()  # as every service does when it has started
     for driver in drivers if rounds else ():
         for days in (WEEK, YEAR):
             await measure_recording(uri, driver, count=records, rounds=rounds, days=days)
@@ -64,12 +64,16 @@ async def measure_all_recording(uri: str, drivers: list[str], *, rounds: int, re
 
 async def measure_reading(uri: str, drivers: list[str], sizes: list[int], *, repeats: int) -> None:
     """Fill one database step by step, and read with each driver at each size."""
-    settings = MongoSettings(mongodb_uri=uri, mongodb_database=DATABASE, mongo_driver="pymongo")
+    settings = MongoSettings(
+        mongodb_uri=uri, mongodb_database=DATABASE, mongo_driver="pymongo", mongodb_timeout_ms=INDEXING_TIMEOUT_MS
+    )
     async with Mongo.connect(settings) as mongo:
         await create_indexes(mongo)
         for size in sizes:
+            os.sched_setaffinity(0, {TESTED_CORE})  # nothing else needs it now
             began, present = time.perf_counter(), await mongo.collection(ENTRIES).estimated_document_count()
             await fill(Harness(mongo), size, present=present)
+            os.sched_setaffinity(0, {OTHER_CORE})
             print(f"{size:,} entries, {size - present:,} added in {time.perf_counter() - began:.0f} s:", flush=True)
             for driver in drivers if repeats else ():
                 await measure_replica(uri, driver, rows=size, repeats=repeats)

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
 from typing import Annotated
@@ -20,15 +21,19 @@ import typer
 from aiokafka import AIOKafkaConsumer
 
 from bench.environment import BenchSandbox, quantile, running_sandbox
-from bench.load import Client, Tally
+from bench.load import Client, Tally, closed_loop
 from bench.tenant import build_bodies
 from services import topics
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.settings import MongoSettings
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 BATCH = 100
 SLOWEST = 8
 BEAT_S = 0.02
-WARM_UP_S = 8.0
+CHECKPOINT_POLL_S = 0.25
+CONNECTIONS = 16
+WARM_UP_S = 2.0
 
 
 @dataclass(slots=True)
@@ -48,10 +53,14 @@ class Job:
 
 @dataclass(slots=True)
 class Heartbeat:
-    """How late a timer of this process was, and what the host took of the machine, by time."""
+    """By time: how late a timer of this process was, what the host took of the machine, when MongoDB had a checkpoint.
+
+    A checkpoint writes everything that has changed since the last one, once a minute.
+    """
 
     lateness: list[tuple[float, float]] = field(default_factory=list)
     steal: list[tuple[float, float]] = field(default_factory=list)
+    checkpoints: list[float] = field(default_factory=list)
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -64,6 +73,14 @@ class Heartbeat:
             self.steal.append((now, stolen_s - before))
             before = stolen_s
 
+    async def watch_checkpoints(self, mongo: Mongo) -> None:
+        """Watch until cancelled."""
+        while True:
+            status = await mongo.client.admin.command("serverStatus")
+            if status["wiredTiger"]["transaction"]["transaction checkpoint currently running"]:
+                self.checkpoints.append(time.time())
+            await asyncio.sleep(CHECKPOINT_POLL_S)
+
     @property
     def p99_ms(self) -> float:
         """The 99th percentile of the timer's lateness."""
@@ -73,32 +90,42 @@ class Heartbeat:
         """Say what happened between a job's request and its end."""
         late = [value for at, value in self.lateness if job.sent_at <= at <= job.visible_at + BEAT_S]
         steal = [value for at, value in self.steal if job.sent_at <= at <= job.visible_at + BEAT_S]
-        return f"load generator late by {max(late, default=0.0) * 1e3:.0f} ms, host took {sum(steal) * 1e3:.0f} ms"
+        slack_s = 2 * CHECKPOINT_POLL_S
+        has_checkpoint = any(job.sent_at - slack_s <= at <= job.visible_at + slack_s for at in self.checkpoints)
+        return f"load generator late by {max(late, default=0.0) * 1e3:.0f} ms, host took {sum(steal) * 1e3:.0f} ms" + (
+            ", checkpoint" if has_checkpoint else ""
+        )
 
 
 def main(
     seconds: Annotated[float, typer.Option(help="Length of the measurement.")] = 60,
     rate: Annotated[int, typer.Option(help="Orders per second.")] = 1_000,
     batch: Annotated[int, typer.Option(help="Orders per request.")] = BATCH,
+    load: Annotated[float, typer.Option(help="Seconds of full load before.")] = 10,
 ) -> None:
     """Measure and print."""
     with running_sandbox() as sandbox:
-        asyncio.run(measure(sandbox, seconds=seconds, rate=rate, batch=batch))
+        asyncio.run(measure(sandbox, seconds=seconds, rate=rate, batch=batch, load_s=load))
 
 
-async def measure(sandbox: BenchSandbox, *, seconds: float, rate: int, batch: int) -> None:
+async def measure(sandbox: BenchSandbox, *, seconds: float, rate: int, batch: int, load_s: float) -> None:
     """Send at the rate, follow each job, and print."""
     bodies = build_bodies(50, size=batch, faulty_share=0.02)
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+    settings = MongoSettings(mongodb_uri=sandbox.environment("status")["MONGODB_URI"])
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+        Mongo.connect(settings) as mongo,
+    ):
         client = Client(sandbox.endpoints["gateway"], session)
         await client.authenticate()
         # This process's own collections would count as the services' time.
         gc.collect()
         gc.freeze()
         gc.disable()
+        await closed_loop(client, bodies, seconds=load_s, connections=CONNECTIONS)
         await follow(client, bodies, per_second=rate / batch, seconds=WARM_UP_S)
         heartbeat, events = Heartbeat(), JobEvents()
-        background = [asyncio.create_task(heartbeat.run())]
+        background = [asyncio.create_task(heartbeat.run()), asyncio.create_task(heartbeat.watch_checkpoints(mongo))]
         async with events.consumer(sandbox.endpoints["kafka_bootstrap_servers"]) as consumer:
             background.append(asyncio.create_task(events.read(consumer)))
             began = time.time()
@@ -174,10 +201,14 @@ def print_stages(jobs: Mapping[str, Job], judged_at: Mapping[str, float], heartb
     print(f"{len(jobs)} jobs; timers of the load generator late: p99 {heartbeat.p99_ms:.0f} ms. The slowest:")
     for name in sorted(jobs, key=lambda name: -jobs[name].total_s)[:SLOWEST]:
         job = jobs[name]
+        request, verdict, visible = (
+            (job.accepted_at - job.sent_at) * 1e3,
+            (judged_at[name] - job.accepted_at) * 1e3,
+            (job.visible_at - judged_at[name]) * 1e3,
+        )
         print(
-            f"  after {job.sent_at - began:5.1f} s: request {(job.accepted_at - job.sent_at) * 1e3:.0f}, "
-            f"verdict {(judged_at[name] - job.accepted_at) * 1e3:.0f}, "
-            f"visible {(job.visible_at - judged_at[name]) * 1e3:.0f} ms; {heartbeat.describe(job)}"
+            f"  {datetime.fromtimestamp(job.sent_at, UTC):%H:%M:%S.%f}, after {job.sent_at - began:.1f} s: "
+            f"request {request:.0f}, verdict {verdict:.0f}, visible {visible:.0f} ms; {heartbeat.describe(job)}"
         )
 
 

@@ -1,18 +1,26 @@
-"""A hand-written Avro encoder and decoder for one shape of order."""
+"""A hand-written Avro encoder and decoder for one shape of order: all its fields are there, and ASCII.
+
+The encoder writes what ingest writes, byte for byte (`tests/bench/test_baselines.py`).
+"""
 
 from collections.abc import Sequence
-from struct import Struct as Packed
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
 
 from msgspec import Struct
 
-_double = Packed("<d").pack
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+_OFFLINE, _ORDERS, _CREDIT = "\0", "\0", "\2"
 
 
 class Line(Struct, gc=False, rename="camel"):
     product_id: str
     sku_id: str
     quantity: int
-    unit_price: float
+    # Encoded already, by `encode_amount`.
+    unit_price: Any
 
 
 class Order(Struct, gc=False, rename="camel"):
@@ -28,58 +36,67 @@ class Order(Struct, gc=False, rename="camel"):
     segment_ids: list[str]
     currency: str
     coupon_code: str
-    coupon_value: float
+    coupon_value: Any
     line_items: list[Line]
 
 
-def encode_varint(number: int) -> bytes:
+def encode_varint(number: int) -> str:
+    """Encode a number, one character per byte: texts are joined faster than bytes."""
     rest = number << 1 ^ number >> 63
-    out = bytearray()
+    out = []
     while rest > 127:
-        out.append(rest & 127 | 128)
+        out.append(chr(rest & 127 | 128))
         rest >>= 7
-    out.append(rest)
-    return bytes(out)
+    out.append(chr(rest))
+    return "".join(out)
 
 
 _SMALL = [encode_varint(number) for number in range(4096)]
+_LENGTHS = [text.encode("latin-1") for text in _SMALL]
 
 
-def encode_text(value: str) -> bytes:
-    raw = value.encode()
-    return _SMALL[len(raw)] + raw
+def encode_text(value: str) -> str:
+    return f"{_SMALL[len(value)]}{value}"
 
 
-def encode(head: bytes, index: int, order: Order) -> bytes:
-    """Encode an order; `head` is the common beginning of all orders of a request."""
-    parts = [head, _SMALL[index]]
-    parts += map(
-        encode_text,
-        (
-            order.id,
-            order.channel,
-            order.user_id,
-            order.date_time,
-            order.payment_method,
-            order.email_hash,
-            order.cc_hash,
-            order.store_id,
-            order.currency,
-            order.coupon_code,
-        ),
+@lru_cache(maxsize=16_384)
+def encode_amount(literal: str) -> str:
+    """Encode a JSON number as `decimal(18,6)`."""
+    unscaled = int(Decimal(literal).scaleb(6))
+    size = unscaled.bit_length() + 8 >> 3
+    return _SMALL[size] + unscaled.to_bytes(size, "big", signed=True).decode("latin-1")
+
+
+def encode_head(prefix: bytes, site: int, job_id: str, created_at: int, total: int) -> tuple[str, str]:
+    """Return what precedes and what follows the index in all orders of a job."""
+    before = f"{prefix.decode('latin-1')}{encode_varint(site)}\2{encode_text(job_id)}"
+    return before, f"{_SMALL[total]}{encode_varint(created_at)}{_OFFLINE}{_ORDERS}{encode_varint(created_at)}"
+
+
+def encode(head: tuple[str, str], index: int, order: Order) -> bytes:
+    """Encode an order of a job."""
+    instant = datetime.fromisoformat(order.date_time)
+    offset = instant.utcoffset() or timedelta()
+    lengths = _SMALL
+    segments = "".join([f"{lengths[len(each)]}{each}" for each in order.segment_ids])
+    lines = "".join(
+        [
+            f"{lengths[len(line.product_id)]}{line.product_id}\2{lengths[len(line.sku_id)]}{line.sku_id}"
+            f"{lengths[line.quantity]}{line.unit_price}"
+            for line in order.line_items
+        ]
     )
-    parts += (encode_varint(order.region_id), _double(order.coupon_value), _SMALL[len(order.segment_ids)])
-    parts += map(encode_text, order.segment_ids)
-    parts += (b"\0", _SMALL[len(order.line_items)])
-    for line in order.line_items:
-        parts += (
-            encode_text(line.product_id),
-            encode_text(line.sku_id),
-            encode_varint(line.quantity),
-            _double(line.unit_price),
-        )
-    parts.append(b"\0")
-    return b"".join(parts)
+    return (
+        f"{head[0]}{lengths[index]}{head[1]}{lengths[len(order.id)]}{order.id}"
+        f"\2{lengths[len(order.channel)]}{order.channel}{lengths[len(order.user_id)]}{order.user_id}"
+        f"{encode_varint((instant - _EPOCH) // _MICROSECOND)}{encode_varint(offset.seconds // 60)}{_OFFLINE}"
+        f"\2{lengths[len(order.payment_method)]}{order.payment_method}\2{_CREDIT}"
+        f"\2{lengths[len(order.email_hash)]}{order.email_hash}\2{lengths[len(order.cc_hash)]}{order.cc_hash}"
+        f"\2{lengths[len(order.store_id)]}{order.store_id}\2{encode_varint(order.region_id)}"
+        f"{lengths[len(order.segment_ids)]}{segments}\0\0{lengths[len(order.currency)]}{order.currency}"
+        f"\2{lengths[len(order.coupon_code)]}{order.coupon_code}\2{order.coupon_value}"
+        f"{lengths[len(order.line_items)]}{lines}\0"
+    ).encode("latin-1")
 
 
 def decode_ids(data: bytes) -> tuple[bytes, int, bytes, Sequence[bytes]]:
@@ -162,5 +179,5 @@ def encode_verdict(job: bytes, index: int, order_id: bytes, unknown: bytes | Non
     """Encode the minimal content of a verdict."""
     message = b"" if unknown is None else b"No product is found for product ID " + unknown
     return b"".join(
-        (_SMALL[len(job)], job, _SMALL[index], _SMALL[len(order_id)], order_id, _SMALL[len(message)], message)
+        (_LENGTHS[len(job)], job, _LENGTHS[index], _LENGTHS[len(order_id)], order_id, _LENGTHS[len(message)], message)
     )

@@ -14,7 +14,7 @@ from services.chassis.kafka.consumer import Consumer
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetters
 from services.chassis.mongodb.client import Mongo
-from services.chassis.mongodb.key_check import verify_key_ids, verify_keys
+from services.chassis.mongodb.key_check import verify_key_ids, verify_keys, verify_page_token_key
 from services.chassis.mongodb.outbox import Outbox, Relay, kafka_delivery
 from services.chassis.runtime.background import PeriodicTask, StartupTask
 from services.chassis.runtime.currencies import load_currencies
@@ -80,6 +80,7 @@ class Components:
         self.startup = StartupTask(
             [
                 partial(verify_code_keys, self.mongo, self.cipher, settings.digest_key),
+                partial(verify_page_token_key, self.mongo, settings.page_token_key, service=AUDIENCE),
                 self.stores.create_indexes,
                 self.idempotency.create_indexes,
                 self.outbox.create_indexes,

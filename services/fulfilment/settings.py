@@ -137,7 +137,7 @@ class Settings(
     page_token_key: SecretStr = Field(
         SecretStr("tillstream-page-tokens"),
         min_length=16,
-        description="Signs page tokens; the same in all replicas. Tokens hold positions, never rights.",
+        description="Signs page tokens; the same in all replicas and at every start. Tokens hold positions only.",
     )
     invoice_font: str | None = Field(
         None,

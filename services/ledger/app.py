@@ -16,7 +16,7 @@ from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetters
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
-from services.chassis.mongodb.key_check import verify_keys
+from services.chassis.mongodb.key_check import verify_keys, verify_page_token_key
 from services.chassis.runtime.background import PeriodicTask, StartupTask
 from services.chassis.runtime.clock import now_us
 from services.chassis.runtime.health import Health
@@ -64,7 +64,11 @@ async def build(settings: Settings) -> Service:
     producer = Producer(settings, client_id=GROUP)
     broker_clock = BrokerClock(producer, max_offset_s=settings.kafka_max_clock_offset_s)
     prepare = StartupTask(
-        [partial(verify_keys, mongo, {"ERASURE_KEY": settings.erasure_secret}), partial(create_indexes, mongo)]
+        [
+            partial(verify_keys, mongo, {"ERASURE_KEY": settings.erasure_secret}),
+            partial(verify_page_token_key, mongo, settings.page_token_key, service=GROUP),
+            partial(create_indexes, mongo),
+        ]
     )
     security = RequestSecurity(
         schemas,

@@ -59,7 +59,7 @@ class Settings(
     page_token_key: SecretStr = Field(
         SecretStr("tillstream-page-tokens"),
         min_length=16,
-        description="Signs page tokens; the same in all replicas. Tokens hold positions, never rights.",
+        description="Signs page tokens; the same in all replicas and at every start. Tokens hold positions only.",
     )
     ledger_retention_days: int = Field(
         1_096, ge=1, description="Days from the last change of an order or its returns until its entries are deleted."

@@ -18,6 +18,7 @@ from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetters
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
+from services.chassis.mongodb.key_check import verify_page_token_key
 from services.chassis.runtime.background import PeriodicTask, StartupTask
 from services.chassis.runtime.clock import now_us
 from services.chassis.runtime.health import Health
@@ -55,7 +56,12 @@ async def build(settings: Settings) -> Service:
     producer = Producer(settings, client_id=GROUP)
     broker_clock = BrokerClock(producer, max_offset_s=settings.kafka_max_clock_offset_s)
     jobs = MongoJobStore(mongo, now=lambda: datetime.fromtimestamp(broker_clock.now_s(), UTC))
-    create_indexes = StartupTask([partial(jobs.create_indexes, retention_days=settings.status_retention_days)])
+    create_indexes = StartupTask(
+        [
+            partial(verify_page_token_key, mongo, settings.page_token_key, service=GROUP),
+            partial(jobs.create_indexes, retention_days=settings.status_retention_days),
+        ]
+    )
     security = RequestSecurity(
         schemas,
         kafka=settings,

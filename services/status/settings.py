@@ -33,7 +33,7 @@ class Settings(
     page_token_key: SecretStr = Field(
         SecretStr("tillstream-page-tokens"),
         min_length=16,
-        description="Signs page tokens; the same in all replicas. Tokens hold positions, never rights.",
+        description="Signs page tokens; the same in all replicas and at every start. Tokens hold positions only.",
     )
     job_deadline_s: float = Field(900.0, gt=0, description="Time without progress after which a job expires.")
     validator_group: str = Field("validator", min_length=1, description="Consumer group of the validators.")

@@ -1,12 +1,17 @@
 """Sales through the front door: whatever comes first, and though the ledger is killed meanwhile."""
 
 import asyncio
+import io
 import re
+from decimal import Decimal
 from time import monotonic
 from typing import Any
 
+import fastavro
+from aiokafka import AIOKafkaConsumer
+
 from tests.e2e.customer import BASES, Customer
-from tests.e2e.installation import Installation
+from tests.e2e.installation import REPOSITORY, Installation
 
 RETRY = {503, 429}
 
@@ -99,3 +104,59 @@ def rows_of(table: str) -> list[list[str]]:
     return [
         [cell.strip() for cell in line.strip("| ").split("|")] for line in table.splitlines() if line.startswith("|")
     ]
+
+
+async def test_the_movements_on_the_topic_add_up_to_the_report(customer: Customer, installation: Installation) -> None:
+    """Must hold: all rows together, each id once, are the sums. Known by another Avro library and a report."""
+    user, channel = f"user-{customer.order()['id']}", f"channel-{customer.order()['id']}"
+    orders = [
+        customer.order(
+            userId=user, channel=channel, dateTime=f"2021-07-0{day}T12:00:00Z", couponCode="C", couponValue=1
+        )
+        for day in (1, 2, 2, 3)
+    ]
+    moved = [{**order, "dateTime": "2021-07-04T12:00:00Z", "currency": "EUR"} for order in orders[:2]]
+    for records in (orders, moved):
+        assert (await customer.send_with_retry(records)).status == 202
+    until = monotonic() + 60
+    while True:
+        entries = await entries_of(customer, user, count=4)
+        if sum(len(entry["versions"]) for entry in entries) == 6:
+            break
+        assert monotonic() < until
+    days = {"from": "2021-07-01", "to": "2021-07-04"}
+    report = (await read(customer, "/reports/sales", by="day", channel=channel, **days))["result"]
+    expected = {(row["day"], row["currency"]): (row["orders"], row["gross"]) for row in report if row["orders"]}
+    assert expected == {
+        ("2021-07-02", "USD"): (1, "9.99"),
+        ("2021-07-03", "USD"): (1, "9.99"),
+        ("2021-07-04", "EUR"): (2, "19.98"),
+    }
+    while (found := await movements(installation, channel)) != expected:
+        assert monotonic() < until, found
+        await asyncio.sleep(0.2)
+
+
+async def movements(installation: Installation, channel: str) -> dict[tuple[str, str], tuple[int, str]]:
+    """Orders and gross of a channel by day and currency: the sum of all rows on the topic."""
+    schema = fastavro.schema.load_schema(str(REPOSITORY / "schemas" / "ledger_movement.avsc"))
+    servers = installation.endpoints["kafka_bootstrap_servers"]
+    kafka = AIOKafkaConsumer("ledger.movements.v1", bootstrap_servers=servers, auto_offset_reset="earliest")
+    rows: dict[str, Any] = {}
+    await kafka.start()
+    try:
+        ends = await kafka.end_offsets(kafka.assignment())
+        while any([await kafka.position(partition) < end for partition, end in ends.items()]):
+            for polled in (await kafka.getmany(timeout_ms=200)).values():
+                for record in polled:
+                    row: Any = fastavro.schemaless_reader(io.BytesIO(record.value[5:]), schema, None)
+                    if row["channel"] == channel:
+                        rows[row["id"]] = row
+    finally:
+        await kafka.stop()
+    sums: dict[tuple[str, str], tuple[int, Decimal]] = {}
+    for row in rows.values():
+        key = (row["day"].isoformat(), row["currency"])
+        count, gross = sums.get(key, (0, Decimal()))
+        sums[key] = count + row["orders"], gross + row["gross"]
+    return {key: (count, f"{gross.normalize():f}") for key, (count, gross) in sums.items() if count or gross}

@@ -10,8 +10,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import NoError, for_code
-from aiokafka.producer.message_accumulator import BatchBuilder as RealBatchBuilder
 from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from tests.chassis.kafka.kafka_fixtures import a_name, make_topics
 from tests.simulation.broker import Batch, Cluster, Entry
@@ -124,10 +124,17 @@ class RealKafka:
             self._raw = await self.producer()
         client = self._raw.client
         await client.add_topic(topic)
-        builder = RealBatchBuilder(2, MAX_MESSAGE_BYTES * 2, 0, is_transactional=False)
-        builder._builder.set_producer_state(producer_id, epoch, sequence)
-        builder.append(timestamp=None, key=b"k", value=value)
-        content = bytes(builder._build())
+        builder = DefaultRecordBatchBuilder(
+            magic=2,
+            compression_type=0,
+            is_transactional=0,
+            producer_id=producer_id,
+            producer_epoch=epoch,
+            base_sequence=sequence,
+            batch_size=MAX_MESSAGE_BYTES * 2,
+        )
+        builder.append(0, timestamp=None, key=b"k", value=value, headers=[])
+        content = bytes(builder.build())
         request = ProduceRequest(
             transactional_id=None, required_acks=-1, timeout=5_000, topics=[(topic, [(0, content)])]
         )

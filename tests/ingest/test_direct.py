@@ -12,6 +12,7 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from services.chassis.http.request_metrics import IN_FLIGHT
+from services.chassis.runtime.metrics import REGISTRY
 from services.ingest import metrics
 from tests.chassis.eventually import until
 from tests.ingest.client import BASE, ApiClient, Response, import_api, request_head
@@ -102,6 +103,30 @@ async def test_only_common_requests_are_taken(change: dict[str, Any], *, is_take
     async with import_api() as client:
         await respond(client, change)
         assert any(client.offers) == is_taken
+
+
+def metric_samples() -> dict[str, float]:
+    """All counters and histograms of requests, apart from what depends on the time that they take."""
+    return {
+        f"{sample.name}{sample.labels}": sample.value
+        for family in REGISTRY.collect()
+        if family.name.startswith(("http_", "ingest_"))
+        for sample in family.samples
+        if "seconds_bucket" not in sample.name and "seconds_sum" not in sample.name
+    }
+
+
+@pytest.mark.parametrize("change", TAKEN.values(), ids=TAKEN)
+async def test_both_handlers_count_alike(change: dict[str, Any]) -> None:
+    growth = []
+    for direct in (True, False):
+        async with import_api(direct=direct) as client:
+            before = metric_samples()
+            await respond(client, change)
+            after = metric_samples()
+            growth.append({name: grown for name, value in after.items() if (grown := value - before.get(name, 0))})
+    assert growth[0] == growth[1]
+    assert any("userId" in name for name in growth[0])
 
 
 async def test_a_throttled_request_is_not_parsed_and_not_charged() -> None:

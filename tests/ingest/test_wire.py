@@ -1,12 +1,12 @@
 """Accepted jobs on the wire: the same bytes, however much is known of their texts."""
 
-import dataclasses
 import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from services.chassis.avro.schemas import Schemas
 from services.chassis.runtime.settings import REPOSITORY
@@ -30,7 +30,7 @@ async def accepted_job(body: Any, **changes: Any) -> AcceptedJob:
 
 def assert_written_as_if_nothing_were_known(job: AcceptedJob) -> None:
     assert job.batch.accepted
-    careful = dataclasses.replace(job, is_ascii=False)
+    careful = structs.replace(job, is_ascii=False)
     assert list(ENCODER.encode_records(job)) == list(ENCODER.encode_records(careful))
 
 

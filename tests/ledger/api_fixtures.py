@@ -16,7 +16,6 @@ from services.chassis.http.shared_rate_limit import SharedRateLimit
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.errors import UnauthorizedError
 from services.chassis.runtime.settings import REPOSITORY
-from services.chassis.security.audit import AuditLog
 from services.chassis.security.authentication import RequestAuthenticator
 from services.chassis.security.tokens import Token
 from services.ledger.app import build_api
@@ -24,6 +23,7 @@ from services.ledger.http.access import Access
 from services.ledger.http.erasures import ErasureApi
 from services.values.sites import ApiKey, Site
 from tests.ledger.harness import Harness
+from tests.support.audit_log import FakeAuditLog
 
 _SITES = count(10_000)
 SCOPES = {"reader": {"sales:read"}, "eraser": {"sales:erase"}, "narrow": {"other"}}
@@ -80,6 +80,7 @@ class ApiClient:
     harness: Harness
     site: int
     wakes: list[None] = field(default_factory=list)
+    audit_lines: list[dict[str, object]] = field(default_factory=list)
 
     async def get(self, path: str, *, who: str = "reader", headers: Any = None, **query: Any) -> ClientResponse:
         return await self.call("GET", path, who=who, headers=headers, **query)
@@ -122,6 +123,7 @@ async def api(mongo: Mongo) -> AsyncIterator[ApiClient]:
         schemas_dir=REPOSITORY / "schemas",
         now_us=harness.now_us,
     )
-    erasing = ErasureApi(deps=harness.erase_deps, access=access, audit_log=AuditLog(), wake=lambda: wakes.append(None))
+    audit_log = FakeAuditLog()
+    erasing = ErasureApi(deps=harness.erase_deps, access=access, audit_log=audit_log, wake=lambda: wakes.append(None))
     async with TestClient(TestServer(build_application([*reading.routes(), *erasing.routes()]))) as client:
-        yield ApiClient(client, harness, site, wakes)
+        yield ApiClient(client, harness, site, wakes, audit_log.lines)

@@ -1,6 +1,6 @@
-"""Records the sales of a seed as the service does, poll by poll, folding in between: a process for tests to kill.
+"""Records the sales of a seed as the service does, poll by poll, folding and publishing in between, to be killed.
 
-Arguments: URI and name of the database, seed, and the file that holds the committed offset.
+Arguments: URI and name of the database, seed, the file that holds the committed offset, and that of published rows.
 """
 
 import asyncio
@@ -9,14 +9,29 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from services.chassis.avro.schemas import Schemas
+from services.chassis.kafka.producer import ProducerRecord
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.errors import UnavailableError
-from services.chassis.runtime.settings import MongoSettings
+from services.chassis.runtime.settings import REPOSITORY, MongoSettings
+from services.ledger.adapters.publisher import MovementPublisher
+from services.ledger.wire.movements import MovementEncoder
 from services.sales.records import SalesRecord
 from tests.ledger.fuzzing import a_stream
 from tests.ledger.harness import Harness
 
 RECORDS_PER_POLL = 2
+
+
+class FileProducer:
+    """A topic in a file: a row a line, in hexadecimal."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def send_by_key(self, _topic: str, records: Sequence[ProducerRecord]) -> None:
+        with self._path.open("a") as file:
+            file.writelines(f"{(record.value or b'').hex()}\n" for record in records)
 
 
 def read_offset(committed: Path) -> int:
@@ -37,12 +52,14 @@ async def record(harness: Harness, records: Sequence[SalesRecord], *, end: int) 
         return
 
 
-async def record_all(uri: str, database: str, seed: int, committed: Path) -> None:
-    """Record from the committed offset to the end."""
+async def record_all(uri: str, database: str, seed: int, committed: Path, published: Path) -> None:
+    """Record from the committed offset to the end, and publish everything."""
     settings = MongoSettings.model_validate({"mongodb_uri": uri, "mongodb_database": database})
     records = a_stream(random.Random(seed), seed)  # noqa: S311 - repeatable
     async with Mongo.connect(settings) as mongo:
         harness = Harness(mongo)
+        encoder = MovementEncoder(Schemas.load(REPOSITORY / "schemas"))
+        publisher = MovementPublisher(mongo, FileProducer(published), encoder)  # type: ignore[arg-type]
         offset = read_offset(committed)
         while offset < len(records):
             end = min(offset + RECORDS_PER_POLL, len(records))
@@ -50,7 +67,12 @@ async def record_all(uri: str, database: str, seed: int, committed: Path) -> Non
             write_offset(committed, end)
             offset = end
             await harness.fold()
+            await publisher.publish()
+        # What a killed process has recorded and not folded, or folded and not published.
+        await harness.fold()
+        while await publisher.publish():
+            pass
 
 
 if __name__ == "__main__":
-    asyncio.run(record_all(sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4])))
+    asyncio.run(record_all(sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]), Path(sys.argv[5])))

@@ -314,6 +314,15 @@ async def test_a_user_is_erased_with_a_receipt(api: ApiClient) -> None:
     requested, gone = (datetime.fromisoformat(receipt[name]) for name in ("requestedAt", "completeBy"))
     assert gone - requested == timedelta(days=28)
     assert "who" not in await response.text()
+    assert api.audit_lines == [
+        {
+            "action": "erase-user",
+            "actor": "eraser",
+            "source": "127.0.0.1",
+            "site": api.site,
+            "receipt": receipt["receiptId"],
+        }
+    ]
     await erase_pending(api.harness.erase_deps)
     found = await (
         await api.client.get(response.headers["Location"], headers={"Authorization": "Bearer eraser"})

@@ -26,7 +26,7 @@ from tests.simulation.virtual_time import true_time_s
 
 REPLICATION_S = (0.0005, 0.004)
 LOG_APPEND_TIME = 1
-# So many of a producer's batches are recognised when they come again.
+# Of a producer's batches, the last ones are recognised when they come again.
 REMEMBERED_BATCHES = 5
 
 

@@ -57,7 +57,7 @@ def main() -> int:
         f" {total.jobs} jobs, {total.transactions} transactions; {len(total.failed)} failed"
     )
     if total.failed and options.shrink:
-        _shrink(min(total.failed), options.profile)
+        _shrink(min(total.failed), options)
     return bool(total.failed)
 
 
@@ -87,11 +87,11 @@ def _freeze() -> None:
 
 
 def _play_all(options: argparse.Namespace) -> Totals:
-    total, started, wanted = Totals(), REAL_MONOTONIC(), (options.invariants or "").split(",")
+    total, started, wanted = Totals(), REAL_MONOTONIC(), _wanted(options)
     for seed in range(options.first, options.first + options.seeds):
         outcome = play(seed, draw(seed, options.profile))
         total += Totals(1, outcome.turns, outcome.deaths, outcome.jobs, outcome.transactions)
-        violations = [one for one in outcome.violations if options.invariants is None or one.invariant in wanted]
+        violations = [one for one in outcome.violations if wanted is None or one.invariant in wanted]
         if violations:
             total.failed.append(seed)
             print(f"seed {seed}: {violations[0]}", flush=True)
@@ -108,14 +108,19 @@ def _play_one(options: argparse.Namespace) -> int:
     outcome = play(options.seed, steps, echo=options.trace)
     _report(options.seed, steps, outcome, options.profile)
     if outcome.violations and options.shrink:
-        _shrink(options.seed, options.profile)
+        _shrink(options.seed, options)
     return bool(outcome.violations)
 
 
-def _shrink(seed: int, profile: str) -> None:
-    steps, outcome = shrink(seed, draw(seed, profile))
+def _shrink(seed: int, options: argparse.Namespace) -> None:
+    steps, outcome = shrink(seed, draw(seed, options.profile), invariants=_wanted(options))
     print("\nshrunk:")
-    _report(seed, steps, outcome, profile)
+    _report(seed, steps, outcome, options.profile)
+
+
+def _wanted(options: argparse.Namespace) -> frozenset[str] | None:
+    """The invariants to look for; None for all."""
+    return None if options.invariants is None else frozenset(options.invariants.split(","))
 
 
 def _report(seed: int, steps: Sequence[Step], outcome: Outcome, profile: str) -> None:

@@ -101,7 +101,8 @@ class SimulatedConsumer:
                 await asyncio.sleep(RETRY_S)
 
     async def _join(self, group: Any) -> None:
-        if self._positions and self._listener is not None:
+        # Also without partitions, as aiokafka does before the first assignment.
+        if self._listener is not None:
             await self._listener.on_partitions_revoked(set(self._positions))
         self._assigned.clear()
         self._epoch += 1

@@ -6,14 +6,17 @@ from functools import partial
 from typing import Any
 
 import bson
-from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo import DeleteMany, UpdateMany
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 
 from tests.simulation import documents as language
 from tests.simulation import mongo_writes as writes
 from tests.simulation.documents import Document
 from tests.simulation.mongo_cursors import ChangeCursor, ListCursor, SimulatedCursor
-from tests.simulation.replica_set import SERVER_OPTIONS, DuplicateError, Index, LockedError, encode
+from tests.simulation.replica_set import SERVER_OPTIONS, DuplicateError, Index, LockedError, encode, not_primary
 
+# Time between two operations of a bulk write.
+OPERATION_S = 0.0003
 # Pause before a write that meets a transaction's document is tried again.
 LOCK_RETRY_S = 0.002
 
@@ -28,6 +31,7 @@ class SimulatedCollection:
         self.name = name
         self.codec_options = codec or SERVER_OPTIONS
         self._write_concern = write_concern
+        self._is_durable = write_concern is not None and write_concern.document.get("w") == "majority"
         self._read_concern = read_concern
         self._client = database.client
         self._server = database.client.cluster
@@ -84,8 +88,11 @@ class SimulatedCollection:
         results = await self.read(lambda found: language.aggregate(found, pipeline))
         return ListCursor([self.decode(one) for one in results])
 
-    async def _write(self, change: writes.Write, session: Any = None) -> Any:
-        """Run the change on the server, once: a driver that sends it again has the same transaction number."""
+    async def _write(self, change: writes.Write, session: Any = None, *, is_retryable: bool = True) -> Any:
+        """Run the change on the server, once: a driver that sends it again has the same transaction number.
+
+        A driver does not send again what may change many documents.
+        """
         done_at: tuple[int, int] | None = None
         result: Any = None
         error: Exception | None = None
@@ -102,7 +109,7 @@ class SimulatedCollection:
                 except (OperationFailure, BulkWriteError) as failure:
                     error = failure
                 done_at = self._server.term, self._server.last_time
-            if self._write_concern is not None and self._write_concern.document.get("w") == "majority":
+            if self._is_durable:
                 # Also of what others wrote, if this write has changed nothing or failed.
                 await self._server.wait_for_majority()
             if error is not None:
@@ -111,7 +118,7 @@ class SimulatedCollection:
 
         if session is not None:
             return await self._client.call(run_in_transaction, is_write=True, retries=False)
-        return await self._client.call(run, is_write=True)
+        return await self._client.call(run, is_write=True, retries=is_retryable)
 
     async def _run_unlocked(self, change: writes.Write) -> Any:
         """Run the change once no transaction holds a document that it writes."""
@@ -126,15 +133,46 @@ class SimulatedCollection:
 
     async def insert_many(self, new: Sequence[Mapping[str, Any]], *, ordered: bool, session: Any = None) -> None:
         inserts = [partial(writes.insert, self.name, encode(document, self.codec_options)) for document in new]
-        await self._write(partial(writes.bulk, inserts, ordered=ordered), session)
+        await self._bulk(inserts, session, ordered=ordered)
 
     async def bulk_write(self, requests: Sequence[Any], *, ordered: bool, session: Any = None) -> Any:
         operations = [writes.to_write(self.name, request, self.codec_options) for request in requests]
-        return await self._write(partial(writes.bulk, operations, ordered=ordered), session)
+        is_retryable = not any(isinstance(request, UpdateMany | DeleteMany) for request in requests)
+        return await self._bulk(operations, session, ordered=ordered, is_retryable=is_retryable)
+
+    async def _bulk(
+        self, operations: Sequence[writes.Write], session: Any, *, ordered: bool, is_retryable: bool = True
+    ) -> Any:
+        """Run the operations one after the other: others run in between, and an election may leave the rest undone.
+
+        A driver that sends them again has the same transaction number: only those are run that the primary lacks.
+        """
+        if session is not None:
+            return await self._write(partial(writes.bulk_in_transaction, operations, ordered=ordered), session)
+        done: dict[int, tuple[tuple[int, int], Any]] = {}
+
+        async def run() -> Any:
+            term = self._server.term
+            for index, operation in enumerate(operations):
+                if index in done and self._server.has_kept(*done[index][0]):
+                    continue
+                await asyncio.sleep(OPERATION_S if index else 0)
+                if self._server.term != term or not self._server.has_primary:
+                    raise not_primary()
+                outcome = await self._run_unlocked(partial(writes.outcome_of, operation))
+                done[index] = (self._server.term, self._server.last_time), outcome
+                if ordered and isinstance(outcome, DuplicateKeyError):
+                    break
+            if self._is_durable:
+                await self._server.wait_for_majority()
+            return writes.bulk_result({index: outcome for index, (_, outcome) in sorted(done.items())})
+
+        return await self._client.call(run, is_write=True, retries=is_retryable)
 
     async def _update(self, query: Mapping[str, Any], change: Any, session: Any, **options: Any) -> Any:
         stored, update = encode(query, self.codec_options), writes.encoded_update(change, self.codec_options)
-        return await self._write(partial(writes.update, self.name, stored, update, **options), session)
+        write = partial(writes.update, self.name, stored, update, **options)
+        return await self._write(write, session, is_retryable=not options.get("many", False))
 
     async def update_one(
         self, filter: Mapping[str, Any], update: Any, *, upsert: bool = False, session: Any = None
@@ -168,7 +206,7 @@ class SimulatedCollection:
 
     async def delete_many(self, filter: Mapping[str, Any], **_options: Any) -> Any:
         query = encode(filter, self.codec_options)
-        return await self._write(partial(writes.delete, self.name, query, many=True))
+        return await self._write(partial(writes.delete, self.name, query, many=True), is_retryable=False)
 
     async def create_index(
         self,

@@ -83,7 +83,7 @@ class SimulatedSession:
         self._changes[name, key] = after
 
     async def commit_transaction(self) -> None:
-        if not self._changes:
+        if self._base is None:
             return
         changes = [Change(name, key, after) for (name, key), after in self._changes.items()]
         done_at: tuple[int, int] | None = None
@@ -95,8 +95,10 @@ class SimulatedSession:
                     self.abort()
                     raise transient("transaction has been aborted", NO_SUCH_TRANSACTION)
                 self.abort()
-                self._server.write_all(changes)
+                if changes:
+                    self._server.write_all(changes)
                 done_at = self._server.term, self._server.last_time
+            # Also of what it has only read.
             await self._server.wait_for_majority()
 
         await self._client.call(commit, is_write=True)

@@ -5,7 +5,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any, Protocol
 
-from pymongo import DeleteMany, DeleteOne, InsertOne, ReplaceOne
+from pymongo import DeleteMany, DeleteOne, InsertOne, ReplaceOne, UpdateMany
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from tests.simulation import documents as language
@@ -130,22 +130,36 @@ def find_and_update(
     return new if returns_new else old
 
 
-def bulk(operations: Sequence[Write], target: Target, *, ordered: bool) -> SimpleNamespace:
-    """Run the operations; raises `BulkWriteError` after all of them, or after the first error if they are ordered."""
-    errors, matched, modified = [], 0, 0
-    for index, operation in enumerate(operations):
-        try:
-            result = operation(target)
-        except DuplicateKeyError as error:
-            errors.append({"index": index, "code": 11000, "errmsg": str(error), **(error.details or {})})
-            if ordered:
-                break
-        else:
-            matched += getattr(result, "matched_count", 0)
-            modified += getattr(result, "modified_count", 0)
+def outcome_of(operation: Write, target: Target) -> Any:
+    """Run an operation of a bulk write; return its result, or its duplicate key error."""
+    try:
+        return operation(target)
+    except DuplicateKeyError as error:
+        return error
+
+
+def bulk_result(outcomes: Mapping[int, Any]) -> SimpleNamespace:
+    """Return the sum of the outcomes by index; raises `BulkWriteError` if some are errors."""
+    errors = [
+        {"index": index, "code": 11000, "errmsg": str(outcome), **(outcome.details or {})}
+        for index, outcome in outcomes.items()
+        if isinstance(outcome, DuplicateKeyError)
+    ]
+    matched = sum(getattr(outcome, "matched_count", 0) for outcome in outcomes.values())
+    modified = sum(getattr(outcome, "modified_count", 0) for outcome in outcomes.values())
     if errors:
         raise BulkWriteError({"writeErrors": errors, "nModified": modified, "nMatched": matched})
     return SimpleNamespace(matched_count=matched, modified_count=modified)
+
+
+def bulk_in_transaction(operations: Sequence[Write], target: Target, *, ordered: bool) -> SimpleNamespace:
+    """Run the operations of a transaction; raises `BulkWriteError`."""
+    outcomes: dict[int, Any] = {}
+    for index, operation in enumerate(operations):
+        outcomes[index] = outcome_of(operation, target)
+        if ordered and isinstance(outcomes[index], DuplicateKeyError):
+            break
+    return bulk_result(outcomes)
 
 
 def to_write(name: str, request: Any, options: Any) -> Write:
@@ -165,6 +179,7 @@ def to_write(name: str, request: Any, options: Any) -> Write:
                 encode(request._filter, options),
                 encoded_update(request._doc, options),
                 upsert=bool(request._upsert),
+                many=isinstance(request, UpdateMany),
                 array_filters=[encode(one, options) for one in request._array_filters or ()],
             )
 

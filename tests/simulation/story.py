@@ -138,6 +138,7 @@ PROFILES = {
     "messages": ("drop", "drop", "cut"),
     "brokers": ("leader", "leader", "few-replicas", "fence", "drop"),
     "freezes": ("freeze", "rebalance"),
+    "zombies": ("zombie", "zombie", "freeze"),
     "clocks": ("clock",),
     "backlogs": ("backlog", "freeze"),
     "retention": ("retention", "kill", "rebalance"),
@@ -194,6 +195,12 @@ def _draw_fault(rng: random.Random, add: Callable[..., None], kind: str, replica
             at = rng.uniform(BEGIN_S, BEGIN_S + 1)
             for replica in ("validator-1", "validator-2"):
                 add("freeze", at, replica=replica, for_s=6.5)
+        case "zombie":
+            # Frozen in the middle of a job, and thawed when another process has taken over.
+            at = rng.uniform(BEGIN_S, END_S - 4.8)
+            add("direct-import", at, fates="G" * rng.choice((60, 120, LARGE)))
+            replica = rng.choice(("status-1", "status-2", "validator-1", "validator-2"))
+            add("freeze", at + rng.uniform(0.005, 0.12), replica=replica, for_s=4.5)
         case "retention":
             add(
                 "retention",

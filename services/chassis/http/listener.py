@@ -12,8 +12,9 @@ from services.chassis.runtime.logs import logger
 
 # A handler of a new connection takes up to a millisecond of each of the event loop's turns. Asyncio's servers accept
 # all connections that wait: thousands of clients at once then hold up the others for seconds.
-MAX_ACCEPTS_PER_TURN = 4
-BACKLOG = 1024
+MAX_ACCEPTS_PER_TURN = 8
+# Connections that wait meanwhile; the kernel's `somaxconn` bounds it. Beyond it, clients cannot connect in time.
+BACKLOG = 4096
 # What the kernel receives of a connection before it is read, about; it counts as the process's memory, too.
 RECEIVE_BUFFER_BYTES = 32 * 1024
 # What is read of a connection at once: little until its handler reads the body. An overloaded process would otherwise

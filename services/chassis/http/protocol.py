@@ -87,8 +87,7 @@ class _Protocol(web.RequestHandler):
             self._unanswered += len(self._messages) - queued
             self._last_body = self._messages[-1][1]
             if self._in_exchange:
-                self._held.extend(self._messages)
-                self._messages.clear()
+                self._hold_messages()
             elif not self._begin_exchange():
                 self._wake()
         # While waiting for a request, data is a part of its head. The whole head must arrive in time.
@@ -96,6 +95,13 @@ class _Protocol(web.RequestHandler):
             self._cancel_head_timeout()
         elif self._head_timeout is None:
             self._head_timeout = self._loop.call_later(REQUEST_HEAD_TIMEOUT_S, self._on_head_timeout)
+
+    def _hold_messages(self) -> None:
+        """Keep what a client sends without waiting for the response; stop reading where aiohttp would."""
+        self._held.extend(self._messages)
+        self._messages.clear()
+        if len(self._held) >= self._max_msg_queue_size and not self._buffer_paused:
+            self._pause_reading_for_buffer()
 
     @property
     def _is_idle(self) -> bool:

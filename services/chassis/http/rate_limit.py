@@ -6,14 +6,14 @@ It reads a monotonic clock: changes of the wall clock have no effect.
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic
+
+from msgspec import Struct
 
 from services.chassis.runtime.errors import Problem
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True, gc=False):
     """Whether the request is allowed, what is left in the window, and when it frees up.
 
     It was made at `decided_at`, in seconds of the monotonic clock.

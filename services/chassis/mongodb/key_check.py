@@ -9,6 +9,7 @@ import hmac
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from pydantic import SecretStr
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
@@ -18,18 +19,21 @@ from services.chassis.runtime.errors import ChangedSettingError, UnavailableErro
 KEY_CHECKS = "key_checks"
 
 
-async def verify_keys(mongo: Mongo, keys: Mapping[str, bytes]) -> None:
+async def verify_keys(mongo: Mongo, keys: Mapping[str, bytes], *, service: str = "") -> None:
     """Compare each key, by the name of its setting, with its stored check value; store the value if there is none.
+
+    Name the `service` if others have a setting of that name: its key may differ from theirs.
 
     Use it as the first step of a `StartupTask`: the process ends if a key differs. Commands that use a key call it
     before they do. Raises `ChangedSettingError`, `UnavailableError`.
     """
     for setting, key in keys.items():
+        id_ = f"{setting} of {service}" if service else setting
         expected = _check_value(setting, key)
-        stored = await _load(mongo, setting)
+        stored = await _load(mongo, id_)
         if stored is None:
-            await _store(mongo, setting, expected)
-            stored = await _load(mongo, setting)
+            await _store(mongo, id_, expected)
+            stored = await _load(mongo, id_)
         if stored is None:
             # Another process has stored a value, but not yet on a majority of the members.
             raise UnavailableError("MongoDB")
@@ -57,14 +61,22 @@ async def retire_key_ids(mongo: Mongo, setting: str, *, kept: Collection[str]) -
         await mongo.collection(KEY_CHECKS).update_one({"_id": setting}, {"$set": {"key_ids": list(kept)}}, upsert=True)
 
 
+async def verify_page_token_key(mongo: Mongo, key: SecretStr, *, service: str) -> None:
+    """Compare the key of a service's page tokens: with another one, clients could not go on where they stopped.
+
+    Raises `ChangedSettingError`, `UnavailableError`.
+    """
+    await verify_keys(mongo, {"PAGE_TOKEN_KEY": key.get_secret_value().encode()}, service=service)
+
+
 def _check_value(setting: str, key: bytes) -> str:
     return hmac.new(key, f"key check of {setting}".encode(), hashlib.sha256).hexdigest()
 
 
-async def _load(mongo: Mongo, setting: str) -> str | None:
+async def _load(mongo: Mongo, id_: str) -> str | None:
     # Only what a majority has: a value that is rolled back later must not decide which key is right.
     with mongo_errors():
-        document = await _majority(mongo).find_one({"_id": setting})
+        document = await _majority(mongo).find_one({"_id": id_})
     return None if document is None else str(document["value"])
 
 
@@ -72,9 +84,9 @@ def _majority(mongo: Mongo) -> Any:
     return mongo.collection(KEY_CHECKS).with_options(read_concern=ReadConcern("majority"))
 
 
-async def _store(mongo: Mongo, setting: str, value: str) -> None:
+async def _store(mongo: Mongo, id_: str, value: str) -> None:
     try:
         with mongo_errors():
-            await mongo.collection(KEY_CHECKS).insert_one({"_id": setting, "value": value})
+            await mongo.collection(KEY_CHECKS).insert_one({"_id": id_, "value": value})
     except DuplicateKeyError:
         return

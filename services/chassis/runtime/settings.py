@@ -50,13 +50,13 @@ class FileSecretsSource(PydanticBaseSettingsSource):
     """Values from the files that `<NAME>_FILE` variables name, as container platforms mount secrets."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Return the file's text without its last line break, or None."""
+        """Return the file's text without its last line break and a byte order mark, or None."""
         del field
         path = os.environ.get(f"{field_name.upper()}_FILE")
         if not path:
             return None, field_name, False
         try:
-            return Path(path).read_text(encoding="utf-8").rstrip("\r\n"), field_name, False
+            return Path(path).read_text(encoding="utf-8-sig").rstrip("\r\n"), field_name, False
         except OSError as error:
             return _UnreadableFile(f"{field_name.upper()}_FILE cannot be read: {error.strerror}"), field_name, False
         except ValueError:

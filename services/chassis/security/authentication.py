@@ -1,9 +1,9 @@
 """Authenticates requests: the bearer token, and the API key in the path."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from aiohttp import web
+from msgspec import Struct
 
 from services.chassis.runtime.errors import ForbiddenError, UnavailableError
 from services.chassis.security.sites import Sites
@@ -11,8 +11,7 @@ from services.chassis.security.tokens import Token, TokenVerifier, bearer_token
 from services.values.sites import Site
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True, gc=False):
     """An authenticated caller, and the site whose API key is in the path."""
 
     token: Token

@@ -10,7 +10,7 @@ from operator import attrgetter
 from random import Random
 from typing import Any, NamedTuple
 
-from pymongo import UpdateOne
+from pymongo import UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
@@ -113,8 +113,9 @@ class MongoStockStore(StockStore):
         if not digests:
             return set()
         slots = list(digests)
-        # If another writer has filled the slot, the code stays available.
-        updates = [UpdateOne({"_id": digests[slot], "available": True}, _fill(slot, times[slot])) for slot in slots]
+        # If another writer has filled the slot, the code stays available. The driver does not send `UpdateMany` again
+        # by itself: MongoDB would have to remember each update, and the callers ask again anyway.
+        updates = [UpdateMany({"_id": digests[slot], "available": True}, _fill(slot, times[slot])) for slot in slots]
         taken: set[str] = set()
         with mongo_errors():
             try:

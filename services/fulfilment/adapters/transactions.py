@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
-from pymongo import UpdateOne
+from pymongo import UpdateMany
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
@@ -131,10 +131,11 @@ class MongoTransactionStore(TransactionStore):
         stored_by = await self._last_saves([transaction.id for transaction in transactions])
         return [stored_by.get(transaction.id) == save_id for transaction, save_id in saves]
 
-    def _update(self, transaction: Transaction, save_id: str) -> UpdateOne:
+    def _update(self, transaction: Transaction, save_id: str) -> UpdateMany:
         conditions, update = documents.transaction_update(transaction.version - 1, transaction)
         update["$set"][SAVED_BY] = save_id
-        return UpdateOne(
+        # The driver does not send `UpdateMany` again by itself: MongoDB would have to remember each update.
+        return UpdateMany(
             conditions, update | outbox.outbox_push([self._codec.availability_changed(transaction, self._now_us())])
         )
 
@@ -147,7 +148,7 @@ class MongoTransactionStore(TransactionStore):
 
     async def _reschedule_batch(self, times: Sequence[tuple[str, int]]) -> Sequence[None]:
         updates = [
-            UpdateOne({"_id": transaction_id, **_PENDING}, {"$set": {"due_us": due_us}, "$inc": {"attempts": 1}})
+            UpdateMany({"_id": transaction_id, **_PENDING}, {"$set": {"due_us": due_us}, "$inc": {"attempts": 1}})
             for transaction_id, due_us in times
         ]
         with mongo_errors():

@@ -1,14 +1,14 @@
 """An import request, and the job that it becomes."""
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from services.jobs.events import JobHeader
 from services.sales.batch import Batch, ImportTarget, SiteDefaults
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportRequest:
+class ImportRequest(Struct, frozen=True, kw_only=True, gc=False):
     """An import request of an authenticated client, its body read and inflated."""
 
     client_id: str
@@ -32,8 +32,7 @@ class ImportRequest:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptedJob:
+class AcceptedJob(Struct, frozen=True, gc=False):
     """A job with the request's records, accepted and rejected ones; `is_ascii` if all their texts surely are ASCII."""
 
     header: JobHeader

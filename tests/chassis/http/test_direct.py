@@ -125,6 +125,25 @@ async def test_pipelined_requests_are_answered_in_order(server: HttpServer, hand
     ] * 4
 
 
+async def test_a_client_that_does_not_wait_is_not_read_without_bound(
+    server: HttpServer, handler: DirectHandler
+) -> None:
+    """I8. Breaks: a client sends requests for as long as Kafka does not acknowledge its first one."""
+    handler.responds_at_once = False
+    async with connected(server) as (reader, writer):
+        writer.write(PUT)
+        await until(lambda: len(handler.exchanges) == 1)
+        writer.write(GET * 5_000 + LAST)
+        connection = connection_of(server)
+        await until(lambda: connection._buffer_paused)
+        assert len(connection._held) <= connection._max_msg_queue_size
+        handler.respond()
+        async with asyncio.timeout(30):
+            received = await reader.read()
+    assert received.count(b'"id":"1"') == 5_000
+    assert b'"id":"2"' in received
+
+
 async def test_requests_that_arrive_together_take_the_usual_way(server: HttpServer, handler: DirectHandler) -> None:
     async with connected(server) as (reader, writer):
         writer.write(PUT + GET)

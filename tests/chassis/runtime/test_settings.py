@@ -162,8 +162,9 @@ def test_addresses_of_brokers(environment: Environment, servers: str) -> None:
     assert load(Settings).kafka_bootstrap_servers == servers
 
 
-def test_a_secret_may_come_from_a_file(environment: Environment, tmp_path: Path) -> None:
-    (tmp_path / "password").write_text(" s3cret \n", encoding="utf-8")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_secret_may_come_from_a_file(environment: Environment, tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "password").write_text(" s3cret \n", encoding=encoding)
     environment(KAFKA_SASL_PASSWORD_FILE=tmp_path / "password")
     password = load(Settings).kafka_sasl_password
     assert password is not None

@@ -101,8 +101,8 @@ PLANTS = (
         [
             Edit(
                 INGEST,
-                "        await acknowledgements.wait()\n\n    async def _submit_event",
-                "\n    async def _submit_event",
+                "        await self._send_job(job, acknowledgements)\n        await acknowledgements.wait()\n\n",
+                "        await self._send_job(job, acknowledgements)\n\n",
             )
         ],
     ),

@@ -82,7 +82,7 @@ PLANTS = (
     Plant(
         "a job that is updated whatever its version is",
         "I1",
-        Simulation("all", ("I1", "I7", "I9", "I3")),
+        Pytest(["tests/status/test_job_store.py", "tests/status/test_fuzz.py"]),
         [
             Edit(
                 JOB_DOCUMENTS,
