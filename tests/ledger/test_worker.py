@@ -15,6 +15,8 @@ from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import REPOSITORY, KafkaSettings
 from services.ledger.adapters.ledger import MongoLedger, MongoTransaction
 from services.ledger.domain.movement import GroupChange
+from services.ledger.flows import record_sales
+from services.ledger.flows.record_sales import MAX_LINES_PER_GROUP
 from services.ledger.ports import EntryTooLargeError
 from services.ledger.wire.records import RecordReader
 from services.ledger.worker import Worker
@@ -159,7 +161,22 @@ async def test_a_record_that_makes_its_entry_too_large_becomes_a_dead_letter(
     assert await harness.find(SITE, "small")
 
 
-async def test_mongodbs_own_limit_is_recognised(harness: Harness) -> None:
+async def test_an_order_id_has_a_bounded_number_of_lines(harness: Harness) -> None:
+    """I8. Breaks: a site sends orders with one id in many channels, all of which are loaded with each of them."""
+    lines = [("p1", 1, "1")] * 500
+    fitting = MAX_LINES_PER_GROUP // 500
+    returns = [a_return(f"{n:02}", order_id="full", site=SITE, lines=lines) for n in range(fitting)]
+    await harness.record(*returns)
+    with pytest.raises(EntryTooLargeError):
+        await harness.record(an_order("full", site=SITE))
+    await harness.record(a_return("00", order_id="full", site=SITE, at=9, lines=lines[1:]))
+    await harness.record(an_order("full", site=SITE))
+    (entry,) = await harness.find(SITE, "full")
+    assert len(entry.returns) == fitting
+
+
+async def test_mongodbs_own_limit_is_recognised(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_sales, "MAX_LINES_PER_GROUP", 10**9)
     lines = [(f"{'p' * 120}{number}", 1, "1") for number in range(500)]
     returns = [a_return(f"{n}", order_id="largest", site=SITE, lines=lines) for n in range(260)]
     with pytest.raises(EntryTooLargeError):

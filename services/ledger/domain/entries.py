@@ -63,6 +63,12 @@ class Group(Struct, frozen=True, dict=True):
         return derive_entries(self)
 
     @property
+    def line_count(self) -> int:
+        """The lines of all records."""
+        ordered = sum(len(each.order.line_items) for each in self.orders.values())
+        return ordered + sum(len(each.line_items) for each in self.returns.values())
+
+    @property
     def users(self) -> set[str]:
         """All users of the records."""
         users = {each.user_id for each in self.returns.values()}

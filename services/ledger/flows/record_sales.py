@@ -9,8 +9,11 @@ from services.ledger.domain.movement import Book, GroupChange, Movement, Movemen
 from services.ledger.domain.sums import Sums, difference
 from services.ledger.domain.versions import erase_person
 from services.ledger.flows.retrying import run_transaction
-from services.ledger.ports import Ledger, Transaction, Zones
+from services.ledger.ports import EntryTooLargeError, Ledger, Transaction, Zones
 from services.sales.records import SalesRecord
+
+# Of all orders and returns with one order id, about 3 MB: a page or a portion needs several of them at once.
+MAX_LINES_PER_GROUP = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +99,7 @@ def _merge(
     books: Mapping[int, Book],
     deps: Deps,
 ) -> list[GroupChange]:
-    """Return the groups that the records change."""
+    """Return the groups that the records change; raises `EntryTooLargeError`."""
     changes = []
     for key, records in by_group.items():
         known = stored.get(key)
@@ -106,6 +109,8 @@ def _merge(
         for record in records:
             after = apply_record(after, record, fingerprint_key)
         if after is not before:
+            if after.line_count > max(MAX_LINES_PER_GROUP, before.line_count):
+                raise EntryTooLargeError(f"the records of an order have more than {MAX_LINES_PER_GROUP} lines")
             generation = _newest_generation(books[key.site]) if known is None else known.generation
             changes.append(GroupChange(after, generation, None if known is None else known.further))
     return changes

@@ -97,7 +97,7 @@ class LedgerApi:
         if page_token is not None:
             query = replace(query, after=self._tokens.decode(query, page_token))
         client_id = caller.token.client_id
-        async with self._page_limits.rendering(client_id, is_large=rows > params.DEFAULT_ROWS):
+        async with self._page_limits.rendering(client_id):
             # No record has such a user id.
             page, following = ([], None) if has_lone_surrogate(user_id) else await self._read_page(query, rows)
             token = None if following is None else self._tokens.encode(query, following)
