@@ -104,6 +104,7 @@ bench: .venv/dev ## run the benchmarks and print a report
 	@$(BIN)/python -m bench.codes
 	@$(BIN)/python -m bench.code_orders
 	@$(BIN)/python -m bench.feed
+	@$(BIN)/python -m bench.feed_pages
 	@$(BIN)/python -m bench.ledger
 	@$(BIN)/python -m bench.ledger_lag
 	@$(BIN)/python -m bench.client

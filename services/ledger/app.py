@@ -9,20 +9,16 @@ from uuid import uuid4
 from services import topics
 from services.chassis.avro.registry_client import load_schemas
 from services.chassis.http.server import HttpServer, build_application, operations_server
-from services.chassis.http.shared_rate_limit import SharedRateLimit
-from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.kafka.consumer import Consumer
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetters
-from services.chassis.kafka.producer import Producer
-from services.chassis.mongodb.client import Mongo
 from services.chassis.mongodb.key_check import verify_keys, verify_page_token_key
 from services.chassis.runtime.background import PeriodicTask, StartupTask
 from services.chassis.runtime.clock import now_us
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
-from services.chassis.security.access import RequestSecurity
 from services.chassis.security.audit import AuditLog
+from services.chassis.security.backing_services import BackingServices
 from services.ledger.adapters.as_of import AsOf
 from services.ledger.adapters.collections import create_indexes
 from services.ledger.adapters.entries import MongoEntryReader
@@ -60,24 +56,21 @@ UPSTREAM_TOPICS = (topics.ORDERS_SUBMITTED.name, topics.RETURNS_SUBMITTED.name)
 async def build(settings: Settings) -> Service:
     """Build the service with all its components, not yet started."""
     schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_BY_SCHEMA)
-    mongo = Mongo.connect(settings)
-    producer = Producer(settings, client_id=GROUP)
-    broker_clock = BrokerClock(producer, max_offset_s=settings.kafka_max_clock_offset_s)
+    backing = BackingServices(
+        settings,
+        schemas,
+        name=GROUP,
+        audience=AUDIENCE,
+        sites=topics.AUTH_SITES,
+        revocations=topics.AUTH_REVOCATIONS,
+    )
+    mongo, security, broker_clock = backing.mongo, backing.security, backing.broker_clock
     prepare = StartupTask(
         [
             partial(verify_keys, mongo, {"ERASURE_KEY": settings.erasure_secret}),
             partial(verify_page_token_key, mongo, settings.page_token_key, service=GROUP),
             partial(create_indexes, mongo),
         ]
-    )
-    security = RequestSecurity(
-        schemas,
-        kafka=settings,
-        tokens=settings,
-        sites=topics.AUTH_SITES,
-        revocations=topics.AUTH_REVOCATIONS,
-        audience=AUDIENCE,
-        client_id=GROUP,
     )
     site_keys = SiteKeys(settings.erasure_secret)
     zones = SiteZones(security.sites)
@@ -98,7 +91,7 @@ async def build(settings: Settings) -> Service:
     def is_prepared() -> bool:
         return prepare.is_done and broker_clock.is_known
 
-    publisher = MovementPublisher(mongo, producer, MovementEncoder(schemas))
+    publisher = MovementPublisher(mongo, backing.producer, MovementEncoder(schemas))
     publish = Drain("publish", publisher.publish, start_when=is_prepared)
 
     async def fold_movements() -> int:
@@ -118,7 +111,7 @@ async def build(settings: Settings) -> Service:
             new_id=new_id,
         ),
         reader=RecordReader(schemas),
-        dead_letters=DeadLetters(producer, group=GROUP),
+        dead_letters=DeadLetters(backing.producer, group=GROUP),
         dead_letter_limit=dead_letter_limit,
         add_partitions=ledger.add_partitions,
     )
@@ -155,10 +148,9 @@ async def build(settings: Settings) -> Service:
         client_id=GROUP,
         now_us=broker_clock.now_us,
     )
-    rate_limit = SharedRateLimit.from_settings(settings)
     access = Access(
         authenticator=security.authenticator,
-        rate_limit=rate_limit,
+        rate_limit=backing.rate_limit,
         requests_per_second=settings.ledger_requests_per_second,
     )
     erasures = ErasureApi(deps=erase_deps, access=access, audit_log=AuditLog(), wake=erase.wake)
@@ -171,11 +163,8 @@ async def build(settings: Settings) -> Service:
         now_us=broker_clock.now_us,
     )
     health = Health()
-    health.ready_when("clock", lambda: broker_clock.ready)
-    health.ready_when("kafka", lambda: producer.ready)
-    health.ready_when("mongodb", lambda: prepare.is_done and mongo.ready)
     health.ready_when("as-of", lambda: as_of.us is not None)
-    security.register_health_checks(health)
+    backing.register_health_checks(health, prepare)
     health.live_while("consumer", lambda: consumer.alive)
     health.live_while("fold", lambda: fold.alive)
     health.live_while("publish", lambda: publish.alive)
@@ -184,12 +173,7 @@ async def build(settings: Settings) -> Service:
         health=health,
         components=(
             operations_server(health, host=settings.operations_host, port=settings.operations_port),
-            mongo,
-            prepare,
-            producer,
-            broker_clock,
-            *security.components,
-            rate_limit,
+            *backing.components(prepare),
             fold,
             publish,
             consumer,

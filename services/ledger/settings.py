@@ -9,12 +9,9 @@ from services.chassis.runtime.settings import (
     ApiSettings,
     DeadLetterLimitSettings,
     EnvironmentSettings,
-    KafkaSettings,
-    MongoSettings,
-    RateLimitSettings,
     ServiceSettings,
-    TokenSettings,
 )
+from services.chassis.security.backing_services import BackingServicesSettings
 
 KEY_BYTES = 32
 
@@ -46,10 +43,7 @@ class ErasureSettings(EnvironmentSettings):
 class Settings(
     ServiceSettings,
     ApiSettings,
-    KafkaSettings,
-    MongoSettings,
-    TokenSettings,
-    RateLimitSettings,
+    BackingServicesSettings,
     DeadLetterLimitSettings,
     ErasureSettings,
 ):
