@@ -422,6 +422,36 @@ async def test_events_are_sent_again(
     assert (found.state, found.position) == (ReplayState.FINISHED, 6)
 
 
+@pytest.mark.parametrize("is_ordered", [False, True])
+async def test_a_replay_of_nothing_finishes(harness: SenderHarness, *, is_ordered: bool) -> None:
+    """It holds up nothing that comes later, not even of an ordered endpoint."""
+    endpoint, _ = await harness.create(is_ordered=is_ordered)
+    await harness.append(*some_events(3))
+    await harness.run()
+    replay = await harness.replay(endpoint.id, start=3)
+    await harness.run()
+    found = await harness.replays.find(endpoint.id, replay.id)
+    assert found is not None
+    assert (found.state, found.sent) == (ReplayState.FINISHED, 0)
+    await harness.append(an_event(9))
+    await harness.run()
+    assert harness.transport.sequences[-1] == 4
+
+
+@pytest.mark.parametrize("is_ordered", [False, True])
+async def test_a_replay_of_which_all_was_delivered_finishes(harness: SenderHarness, *, is_ordered: bool) -> None:
+    endpoint, _ = await harness.create(is_ordered=is_ordered)
+    await harness.append(*some_events(3))
+    await harness.run()
+    replay = await harness.replay(endpoint.id, only_failed=True)
+    await harness.append(an_event(9))
+    await harness.run()
+    found = await harness.replays.find(endpoint.id, replay.id)
+    assert found is not None
+    assert (found.state, found.sent, found.skipped) == (ReplayState.FINISHED, 0, 3)
+    assert harness.transport.sequences[-1] == 4
+
+
 async def test_a_replay_continues_after_a_crash(harness: SenderHarness) -> None:
     endpoint, _ = await harness.create()
     await harness.append(*some_events(250))

@@ -139,7 +139,8 @@ class ReplayedEvents:
             return False
         self._loaded.clear()
         self.reader = ReplayReader(replay) if replay else None
-        self.is_changed = False
+        # Without any event, or if the process died before it stored the end.
+        self.is_changed = self.reader is not None and self.reader.has_read_all()
         return True
 
     def close(self, work: Work, outcome: Outcome | None) -> None:
