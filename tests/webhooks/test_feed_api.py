@@ -164,6 +164,26 @@ async def test_a_quiet_stream_has_a_heartbeat(api: FeedClient) -> None:
     assert lines == [b"retry: 2000\n", b"\n", b": \n", b"\n", b": \n", b"\n"]
 
 
+async def test_a_heartbeat_costs_no_query(api: FeedClient) -> None:
+    """Breaks: nothing happens for a while. Must hold: the feed is read once, and an event still comes at once."""
+    reads = 0
+    read = api.feed.read
+
+    async def counted(query: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return await read(query)
+
+    api.feed.read = counted  # type: ignore[method-assign]
+    async with await api.get(headers=STREAM) as response:
+        for _ in range(12):
+            await response.content.readline()
+        assert reads == 1
+        await api.append(an_event(1))
+        (frame,) = await read_frames(response, 1)
+        assert frame.data["sequence"] == 1
+
+
 async def test_a_stream_ends_with_its_token(api: FeedClient) -> None:
     async with await api.get(headers=STREAM) as response:
         await response.content.readline()

@@ -57,12 +57,10 @@ async def follow(query: FeedQuery, deps: Deps, *, heartbeat_s: float) -> AsyncGe
                 quiet_until_s = deps.clock_s() + heartbeat_s
                 if len(events) == query.rows:
                     continue
-            # Events that came since the page was read end the wait at once.
-            left_s = quiet_until_s - deps.clock_s()
-            while left_s > 0 and not await waiter.wait(left_s):
-                left_s = quiet_until_s - deps.clock_s()
+            # Events that came since the page was read end the wait at once; a heartbeat needs no query.
+            while not await waiter.wait(max(quiet_until_s - deps.clock_s(), 0)):
                 if waiter.is_closed:
                     return
-            if left_s <= 0:
-                yield ()
-                quiet_until_s = deps.clock_s() + heartbeat_s
+                if deps.clock_s() >= quiet_until_s:
+                    yield ()
+                    quiet_until_s = deps.clock_s() + heartbeat_s
