@@ -20,7 +20,9 @@ class Terminal:
     COLUMNS, ROWS = 100, 24
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], directory: Path) -> None:
-        self._arguments, self._environment, self._directory = arguments, environment, directory
+        # COLUMNS and LINES would count more than the size of the window.
+        self._environment = {name: value for name, value in environment.items() if name not in {"COLUMNS", "LINES"}}
+        self._arguments, self._directory = arguments, directory
         self._shown = b""
         self._read = 0
 
