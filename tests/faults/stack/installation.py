@@ -60,10 +60,14 @@ class Installation:
     def __post_init__(self) -> None:
         self._layout = Layout(self.directory)
         self._layout.create()
-        self.kafka = WiredKafka(self._layout.kafka, nodes=self.nodes)
-        self.mongodb = WiredMongo(self._layout.mongodb, nodes=self.nodes)
+        # Ports that nothing listens on yet would be found free again by the next search: one search for all.
+        services = {name: len(service.ports) for name, service in BY_NAME.items()}
+        own = sum((services[kind] + 1) * count for kind, count in self.counts.items())
+        chosen = iter(free_ports(8 * self.nodes + own + sum(services.values())))
+        self.kafka = WiredKafka(self._layout.kafka, nodes=self.nodes, ports=chosen)
+        self.mongodb = WiredMongo(self._layout.mongodb, nodes=self.nodes, ports=chosen)
         ports = {
-            service.name: free_ports(len(service.ports) * self.counts.get(service.name, 1)) for service in SERVICES
+            name: [next(chosen) for _ in range(count * self.counts.get(name, 1))] for name, count in services.items()
         }
         first = {name: some[: len(BY_NAME[name].ports)] for name, some in ports.items()}
         self._environment = Environment(
@@ -75,11 +79,11 @@ class Installation:
         )
         self._settings = {**SETTINGS, "TOPIC_REPLICATION_FACTOR": str(self.nodes), **self.settings}
         self._settings.setdefault("TOPIC_MIN_INSYNC_REPLICAS", str(min(self.nodes, 2)))
-        self.replicas = {each.name: each for each in self._replicas(ports)}
+        self.replicas = {each.name: each for each in self._replicas(ports, chosen)}
         self.disks = Disks(self.directory, why_not="none were wanted")
 
-    def _replicas(self, ports: Mapping[str, Sequence[int]]) -> Iterator[Replica]:
-        proxies = {kind: free_ports(count) for kind, count in self.counts.items()}
+    def _replicas(self, ports: Mapping[str, Sequence[int]], chosen: Iterator[int]) -> Iterator[Replica]:
+        proxies = {kind: [next(chosen) for _ in range(count)] for kind, count in self.counts.items()}
         signing_keys = f"http://127.0.0.1:{proxies['auth'][0]}/.well-known/jwks.json"
         for kind, count in self.counts.items():
             service = BY_NAME[kind]
@@ -155,10 +159,12 @@ class Installation:
         await self.until_ready()
 
     async def until_ready(self) -> None:
-        """Wait until all services are ready. Raises `TimeoutError`."""
+        """Wait until all services are ready. Raises `TimeoutError`, and `NotReadyError` if one has exited."""
         await until(self._all_ready, deadline_s=START_TIMEOUT_S)
 
     async def _all_ready(self) -> bool:
+        for replica in self.replicas.values():
+            replica.process.assert_running()
         states = await asyncio.gather(*(each.is_ready(self.session) for each in self.replicas.values()))
         if not all(states):
             # The services need the processor more than this question does.

@@ -1,6 +1,6 @@
 """Kafka and MongoDB whose clients and members find them through proxies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,6 @@ from typing import Any
 from sandbox.kafka import KafkaCluster
 from sandbox.kafka_settings import Node
 from sandbox.mongo import ReplicaSet
-from sandbox.ports import free_ports
 from tests.faults.wire.proxy import Proxy
 
 # A follower that does not keep up leaves the in-sync replicas after this time; by default after half a minute.
@@ -26,8 +25,8 @@ class BrokerWires:
 class WiredKafka(KafkaCluster):
     """A cluster whose services and brokers connect through proxies. `bootstrap_servers` are direct, for the checker."""
 
-    def __init__(self, directory: Path, *, nodes: int) -> None:
-        ports = iter(free_ports(6 * nodes))
+    def __init__(self, directory: Path, *, nodes: int, ports: Iterator[int]) -> None:
+        """Take six ports for each broker."""
         super().__init__(directory, nodes=nodes, ports=[next(ports) for _ in range(2 * nodes)])
         for broker in self.brokers:
             # A broker whose disk has failed must not be taken for one that cannot use the AOT cache.
@@ -63,18 +62,14 @@ class WiredKafka(KafkaCluster):
 class WiredMongo(ReplicaSet):
     """A replica set whose members are known by their proxies' addresses, to clients and to each other."""
 
-    def __init__(self, directory: Path, *, nodes: int, options: Sequence[str] = ()) -> None:
-        ports = free_ports(2 * nodes)
-        self.wires = [
-            Proxy(port, target, name=f"mongod-{number}")
-            for number, (port, target) in enumerate(zip(ports[:nodes], ports[nodes:], strict=True), 1)
-        ]
+    def __init__(self, directory: Path, *, nodes: int, ports: Iterator[int]) -> None:
+        """Take two ports for each member."""
+        self.wires = [Proxy(next(ports), next(ports), name=f"mongod-{number}") for number in range(1, nodes + 1)]
         super().__init__(
             directory,
             nodes=nodes,
-            ports=ports[nodes:],
-            options=options,
-            advertised_ports=[each.port for each in self.wires],
+            ports=[wire.target for wire in self.wires],
+            advertised_ports=[wire.port for wire in self.wires],
         )
 
 

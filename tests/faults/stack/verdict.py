@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 
+from sandbox.errors import NotReadyError
 from tests.faults.checker.downstream import check_downstream
 from tests.faults.checker.evidence import TOPICS, Collector, NotHealedError
 from tests.faults.checker.invariants import MAX_END_S, check
@@ -56,8 +57,8 @@ class Verdict:
         died = self._unexpected_exits()
         try:
             await self._installation.heal()
-        except TimeoutError:
-            return [*died, Violation("I3", "not everything is ready after healing")]
+        except (TimeoutError, NotReadyError) as error:
+            return [*died, Violation("I3", f"not everything is ready after healing: {error}")]
         self.evidence.healed_at = monotonic()
         try:
             await self._settle()
