@@ -60,7 +60,7 @@ async def reader(customer: Customer) -> FeedReader:
 
 async def test_finished_jobs_are_in_the_feed(reader: FeedReader) -> None:
     customer = reader.customer
-    jobs = [(await customer.send([customer.order(), {"lineItems": []}])).json["jobId"] for _ in range(3)]
+    jobs = [(await customer.send_with_retry([customer.order(), {"lineItems": []}])).json["jobId"] for _ in range(3)]
     found = await reader.read_until(3, "job.finished")
     assert sorted(event["data"]["jobId"] for event in found) == sorted(jobs)
     assert all(event["data"]["counts"] == {"total": 2, "failed": 1, "success": 1} for event in found)
@@ -86,7 +86,7 @@ async def test_a_stream_passes_the_gateway_at_once(reader: FeedReader) -> None:
     url = f"{customer.base}{BASES['events']}/{customer.tenant.api_key}/events"
     async with asyncio.timeout(40), customer.session.get(url, headers=headers) as response:
         assert await response.content.readline() == b"retry: 2000\n"
-        job = (await customer.send([customer.order()])).json["jobId"]
+        job = (await customer.send_with_retry([customer.order()])).json["jobId"]
         line = b""
         while not (line.startswith(b"data: ") and json.loads(line[6:])["data"].get("jobId") == job):
             line = await response.content.readline()
@@ -130,7 +130,7 @@ async def test_an_endpoint_gets_signed_events(reader: FeedReader, receiver: Rece
     endpoint = await reader.call("POST", "endpoints", json=body)
     try:
         customer = reader.customer
-        job = (await customer.send([customer.order()])).json["jobId"]
+        job = (await customer.send_with_retry([customer.order()])).json["jobId"]
         (event,) = [each for each in await reader.read_until(1, "job.finished") if each["data"]["jobId"] == job]
         async with asyncio.timeout(20):
             await receiver.has_two.wait()

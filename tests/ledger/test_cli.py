@@ -16,6 +16,12 @@ from tests.ledger.records import an_order
 SITE = 608
 
 
+@pytest.fixture(autouse=True)
+def unconfigured_logging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line configures logging for its whole process, which other tests share."""
+    monkeypatch.setattr("services.__main__.configure", lambda *_, **__: None)
+
+
 @pytest.fixture
 def database(mongodb_uri: str, monkeypatch: pytest.MonkeyPatch) -> MongoSettings:
     """A database with one order, which the commands use."""
