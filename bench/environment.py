@@ -3,15 +3,17 @@
 import json
 import os
 import shlex
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from bench.tenant import PRODUCTS, write_documents
+from sandbox.polling import wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -23,6 +25,17 @@ def _cores() -> tuple[int, int]:
 
 # The core of the program under test, and that of everything else; read before anything is pinned.
 TESTED_CORE, OTHER_CORE = _cores()
+
+
+def wait_until_listening(port: int) -> None:
+    """Return once something accepts connections to this port of loopback; raises `NotReadyError` after 20 seconds."""
+
+    def is_listening() -> bool:
+        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+        return False
+
+    wait_until(is_listening, deadline_s=20, description=f"nothing listens on port {port}")
 
 
 class BenchSandbox:

@@ -13,7 +13,7 @@ from statistics import median
 import aiohttp
 import psutil
 
-from bench.environment import REPOSITORY, TESTED_CORE, quantile
+from bench.environment import REPOSITORY, TESTED_CORE, quantile, wait_until_listening
 from bench.ledger_sales import USERS
 from bench.query_latency import measure_latency, over_connection
 from bench.raw_http import Connection, build_request
@@ -38,23 +38,11 @@ async def replica(uri: str, driver: str, database: str) -> AsyncIterator[tuple[i
         env={**os.environ, **environment, "LOG_LEVEL": "WARNING"},
     )
     try:
-        await _wait_until_listening(port)
+        await asyncio.to_thread(wait_until_listening, port)
         yield port, psutil.Process(running.pid)
     finally:
         running.terminate()
         running.wait()
-
-
-async def _wait_until_listening(port: int) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.05)
-            else:
-                writer.close()
-                return
 
 
 async def measure_queries(port: int, process: psutil.Process, *, repeats: int) -> None:

@@ -1,6 +1,5 @@
 """The programs that `bench.stages` compares: the service, a limit program, and peers."""
 
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -8,8 +7,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.environment import REPOSITORY, TESTED_CORE, pin_to_core
+from bench.environment import REPOSITORY, TESTED_CORE, pin_to_core, wait_until_listening
 from bench.peers import install
+from sandbox.ports import free_ports
 
 LIMIT, SERVICE = "limit program", "Tillstream"
 NAIVE, FASTAPI, FASTIFY = "aiohttp, pydantic, fastavro", "FastAPI, FastStream", "Fastify, kafkajs"
@@ -51,29 +51,13 @@ def running_ingest_programs(brokers: str, topic: str, *, with_peers: bool) -> It
 
 @contextmanager
 def _running(command: list[str], directory: Path, brokers: str, topic: str) -> Iterator[HttpProgram]:
-    port = _free_port()
+    (port,) = free_ports(1)
     pinned = pin_to_core([*command, str(port), brokers, topic], TESTED_CORE)
     with subprocess.Popen(pinned, cwd=directory, stdout=subprocess.PIPE, text=True) as process:
         try:
             if process.stdout is None or process.stdout.readline() != "up\n":
                 raise SystemExit(f"{' '.join(command)} did not start")
-            _wait_until_listening(port)
+            wait_until_listening(port)
             yield HttpProgram(process.pid, port)
         finally:
             process.terminate()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_until_listening(port: int) -> None:
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except ConnectionRefusedError:
-            continue
-        return

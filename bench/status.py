@@ -22,7 +22,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from bench.environment import OTHER_CORE, REPOSITORY, TESTED_CORE, quantile
+from bench.environment import OTHER_CORE, REPOSITORY, TESTED_CORE, quantile, wait_until_listening
 from bench.open_loop import Rate, open_loop
 from bench.projection_throughput import WORKLOADS, Measurement, run_once, temporary_store
 from bench.query_latency import bare_reads, build_queries, fill, measure_latency, measure_wake_up, over_connection
@@ -140,25 +140,13 @@ async def replicas(
     ]
     try:
         for port in ports:
-            await _wait_until_listening(port)
+            await asyncio.to_thread(wait_until_listening, port)
         yield ports, [psutil.Process(process.pid) for process in running]
     finally:
         for process in running:
             process.terminate()
         for process in running:
             process.wait()
-
-
-async def _wait_until_listening(port: int) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.05)
-            else:
-                writer.close()
-                return
 
 
 def format_ms(times: Sequence[float]) -> str:

@@ -26,6 +26,19 @@ class UnavailableError(Exception):
         self.retry_after_s = retry_after_s
 
 
+def copy_error(error: Exception) -> Exception:
+    """Return an equal error for one of several callers that share an `UnavailableError`: a traceback belongs to one.
+
+    Other errors are defects, and are returned as they are.
+    """
+    if not isinstance(error, UnavailableError):
+        return error
+    own = type(error).__new__(type(error), *error.args)
+    own.__dict__.update(error.__dict__)
+    own.__cause__ = error
+    return own
+
+
 class ContentionError(UnavailableError):
     """The dependency answers, but concurrent changes of the same data, or too much load, won every attempt."""
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextvars import copy_context
 from typing import Generic, NamedTuple, TypeVar
 
-from services.chassis.runtime.errors import UnavailableError
+from services.chassis.runtime.errors import UnavailableError, copy_error
 
 MAX_SIZE = 1_000
 
@@ -101,13 +101,4 @@ class Batcher(Generic[Item, Result]):
 def _settle_with(error: Exception, batch: Sequence[_Waiting[Item, Result]]) -> None:
     for waiting in batch:
         if not waiting.outcome.done():
-            waiting.outcome.set_exception(_own_error(error))
-
-
-def _own_error(error: Exception) -> Exception:
-    """A batch's error is one object: each caller raises its own."""
-    if not isinstance(error, UnavailableError):
-        return error
-    own = UnavailableError(error.dependency, retry_after_s=error.retry_after_s)
-    own.__cause__ = error
-    return own
+            waiting.outcome.set_exception(copy_error(error))

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 
 from services.chassis.kafka.producer import ProducerRecord
-from services.chassis.runtime.errors import UnavailableError
+from services.chassis.runtime.errors import UnavailableError, copy_error
 from services.chassis.runtime.logs import logger
 
 _LOG = logger(__name__)
@@ -35,7 +35,7 @@ class Acknowledgements:
         self._error = self._error or error
         self._pending -= 1
         if not self._pending:
-            self._on_settled(None if self._error is None else _own_error(self._error))
+            self._on_settled(None if self._error is None else copy_error(self._error))
 
 
 class AwaitableAcknowledgements(Acknowledgements):
@@ -58,15 +58,6 @@ class AwaitableAcknowledgements(Acknowledgements):
     async def wait(self) -> None:
         """Return once all sends are acknowledged; raises once all are settled and one of them has failed."""
         await self._done
-
-
-def _own_error(error: Exception) -> Exception:
-    """A batch's error is one object: each request raises its own."""
-    if not isinstance(error, UnavailableError):
-        return error
-    own = UnavailableError(error.dependency, retry_after_s=error.retry_after_s)
-    own.__cause__ = error
-    return own
 
 
 class _Batch:
