@@ -1,5 +1,6 @@
 """Senders over MongoDB with a virtual clock, and a receiver without HTTP."""
 
+import asyncio
 import itertools
 import math
 import os
@@ -72,6 +73,18 @@ class FakeTransport:
         if isinstance(answer, Outcome):
             return answer
         return Outcome(at_us=request.at_us, latency_ms=1, status=answer, answer=f"answer {answer}")
+
+    def answer_late(self, sequence: int, *, status: int) -> asyncio.Event:
+        """Answer all requests with `status`, those of this event only once the returned `asyncio.Event` is set."""
+        late = asyncio.Event()
+
+        async def answer(request: Received) -> int:
+            if request.sequence == sequence:
+                await late.wait()
+            return status
+
+        self.answer = answer
+        return late
 
     @property
     def sequences(self) -> list[int]:

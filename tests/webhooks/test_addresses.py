@@ -1,21 +1,15 @@
 """Where endpoints may not be: each address refused when it is dialled, and told why."""
 
-import asyncio
 import socket
-import threading
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
-from services.webhooks.adapters.http_transport import HttpTransport, parse_retry_after
 from services.webhooks.domain.address import describe_refusal
-from services.webhooks.domain.delivery import Outcome
 from services.webhooks.domain.target_url import describe_invalid_url
-from tests.webhooks.events import NOON_US
+from tests.webhooks.transport_harness import Addresses, Receiver, a_transport, post, receiver
+
+__all__ = ["receiver"]
 
 REFUSED = {
     "127.0.0.1": "a loopback address",
@@ -75,48 +69,6 @@ def test_loopback_is_admitted_by_setting(address: str) -> None:
     assert describe_refusal("10.0.0.1", allow_loopback=True) is not None
 
 
-Addresses = Sequence[str]
-
-
-def resolver(*answers: Addresses | BaseException) -> Callable[..., Any]:
-    """A name server: each look-up gets the next answer, and then the last one again."""
-    left = list(answers)
-
-    def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
-        del host
-        answer = left.pop(0) if len(left) > 1 else left[0]
-        if isinstance(answer, BaseException):
-            raise answer
-        return [
-            (
-                socket.AF_INET6 if ":" in address else socket.AF_INET,
-                socket.SOCK_STREAM,
-                6,
-                "",
-                (address, port, 0, 0) if ":" in address else (address, port),
-            )
-            for address in answer
-        ]
-
-    return getaddrinfo
-
-
-@asynccontextmanager
-async def a_transport(*answers: Addresses | BaseException, **options: Any) -> AsyncIterator[HttpTransport]:
-    if answers:
-        options["getaddrinfo"] = resolver(*answers)
-    transport = HttpTransport(now_us=lambda: NOON_US, **options)
-    await transport.start()
-    try:
-        yield transport
-    finally:
-        await transport.stop()
-
-
-async def post(transport: HttpTransport, url: str = "https://shop.example/") -> Outcome:
-    return await transport.post(url, {"webhook-id": "x"}, b"{}")
-
-
 @pytest.mark.parametrize(("address", "reason"), REFUSED.items())
 async def test_a_name_that_leads_inside_is_refused_when_it_is_dialled(address: str, reason: str) -> None:
     async with a_transport([address]) as transport:
@@ -156,14 +108,14 @@ async def test_every_address_of_a_name_is_judged(addresses: Addresses) -> None:
     assert (outcome.error or "").startswith("refused: ")
 
 
-async def test_of_several_addresses_those_inside_are_not_dialled(receiver: "Receiver") -> None:
+async def test_of_several_addresses_those_inside_are_not_dialled(receiver: Receiver) -> None:
     """Breaks: the first address is inside, the second is allowed. Must hold: only the second is dialled."""
     async with a_transport(["10.255.255.1", "127.0.0.1"], allow_loopback=True) as transport:
         outcome = await post(transport, f"http://shop.example:{receiver.port}/ok")
     assert outcome.status == 200
 
 
-async def test_a_name_that_is_another_name_of_something_inside(receiver: "Receiver") -> None:
+async def test_a_name_that_is_another_name_of_something_inside(receiver: Receiver) -> None:
     """A CNAME: the resolver follows it, and the address at its end is judged. A connection that is open is not."""
 
     def getaddrinfo(_host: str, port: int, **_: Any) -> list[Any]:
@@ -175,7 +127,7 @@ async def test_a_name_that_is_another_name_of_something_inside(receiver: "Receiv
     assert receiver.visited == []
 
 
-async def test_a_name_that_changes_between_two_look_ups_is_judged_again(receiver: "Receiver") -> None:
+async def test_a_name_that_changes_between_two_look_ups_is_judged_again(receiver: Receiver) -> None:
     """DNS rebinding: what counts is the address that is dialled."""
     url = f"http://shop.example:{receiver.port}/close"
     async with a_transport(["127.0.0.1"], ["10.0.0.1"], allow_loopback=True) as transport:
@@ -286,151 +238,3 @@ def test_loopback_urls_are_admitted_by_setting(url: str) -> None:
 )
 def test_the_setting_admits_nothing_else(url: str) -> None:
     assert describe_invalid_url(url, allow_loopback=True) is not None
-
-
-# How receivers misbehave
-
-
-class Receiver:
-    """A server with one path for each kind of behaviour."""
-
-    def __init__(self) -> None:
-        self.visited: list[str] = []
-        self.released = asyncio.Event()
-        app = web.Application()
-        app.router.add_route("*", "/{kind}", self._answer)
-        self.server = TestServer(app)
-
-    @property
-    def port(self) -> int:
-        assert self.server.port is not None
-        return self.server.port
-
-    def url(self, kind: str) -> str:
-        return f"http://127.0.0.1:{self.port}/{kind}"
-
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        kind = request.match_info["kind"]
-        self.visited.append(kind)
-        if kind == "hangs":
-            await self.released.wait()
-        if kind == "redirects":
-            raise web.HTTPFound("/inside")
-        if kind == "large":
-            return web.Response(body=b"x" * 5_000_000)
-        if kind == "slow":
-            return await self._drip(request)
-        if kind == "busy":
-            return web.Response(status=429, headers={"Retry-After": "120"}, text="slow down")
-        if kind == "close":
-            return web.Response(text="fine", headers={"Connection": "close"})
-        return web.Response(text="fine")
-
-    async def _drip(self, request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        await response.write(b"first")
-        await self.released.wait()
-        return response
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    receiver = Receiver()
-    await receiver.server.start_server()
-    yield receiver
-    receiver.released.set()
-    await receiver.server.close()
-
-
-async def ask(receiver: Receiver, kind: str, *, timeout_s: float = 15) -> Outcome:
-    async with a_transport(allow_loopback=True, timeout_s=timeout_s) as transport:
-        return await post(transport, receiver.url(kind))
-
-
-async def test_an_accepted_request(receiver: Receiver) -> None:
-    outcome = await ask(receiver, "ok")
-    assert (outcome.status, outcome.answer, outcome.error) == (200, "fine", None)
-
-
-async def test_a_receiver_that_hangs_is_left_alone_in_time(receiver: Receiver) -> None:
-    outcome = await ask(receiver, "hangs", timeout_s=0.3)
-    assert (outcome.status, outcome.error) == (None, "timeout")
-    assert 300 <= outcome.latency_ms < 5_000
-
-
-async def test_redirects_are_not_followed(receiver: Receiver) -> None:
-    outcome = await ask(receiver, "redirects")
-    assert (outcome.status, outcome.is_success) == (302, False)
-    assert receiver.visited == ["redirects"]
-
-
-async def test_encoded_line_breaks_stay_in_the_path(receiver: Receiver) -> None:
-    """Breaks: the URL has CR and LF, percent-encoded. Must hold: they end no line of the request."""
-    outcome = await ask(receiver, "ok%0D%0AHost:%20inside")
-    assert outcome.status == 200
-    assert receiver.visited == ["ok\r\nHost: inside"]
-
-
-async def test_of_a_long_answer_the_beginning_is_read(receiver: Receiver) -> None:
-    outcome = await ask(receiver, "large")
-    assert (outcome.status, outcome.answer) == (200, "x" * 256)
-
-
-async def test_a_status_counts_although_the_body_drips(receiver: Receiver) -> None:
-    outcome = await ask(receiver, "slow", timeout_s=2)
-    assert (outcome.status, outcome.is_success) == (200, True)
-
-
-async def test_retry_after_is_read(receiver: Receiver) -> None:
-    outcome = await ask(receiver, "busy")
-    assert (outcome.status, outcome.retry_after_us) == (429, 120_000_000)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        (None, 0),
-        ("", 0),
-        ("soon", 0),
-        ("-5", 0),
-        ("5", 5),
-        (" 5 ", 5),
-        ("999999999", 86_400),
-        ("Thu, 01 Jan 2026 12:01:00 GMT", 60),
-        ("Thu, 01 Jan 2026 11:00:00 GMT", 0),
-        ("Thu, 01 Jan 2099 11:00:00 GMT", 86_400),
-    ],
-)
-def test_retry_after(text: str | None, seconds: int) -> None:
-    assert parse_retry_after(text, now_us=NOON_US) == seconds * 1_000_000
-
-
-async def test_a_name_without_an_address() -> None:
-    async with a_transport(socket.gaierror(-2, "unknown")) as transport:
-        assert ((await post(transport)).error or "").partition(":")[0] == "dns"
-
-
-async def test_a_name_server_that_answers_nothing_holds_up_no_other_name(receiver: Receiver) -> None:
-    """Each look-up has a thread of its own, and the request ends in time."""
-    released = threading.Event()
-
-    def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
-        if host == "silent.example":
-            released.wait(30)
-        return resolver(["127.0.0.1"])(host, port)  # type: ignore[no-any-return]
-
-    async with a_transport(allow_loopback=True, timeout_s=0.3, getaddrinfo=getaddrinfo) as transport:
-        waiting = [asyncio.create_task(post(transport, "https://silent.example/")) for _ in range(3)]
-        outcome = await post(transport, f"http://shop.example:{receiver.port}/ok")
-        assert outcome.status == 200
-        assert {each.error for each in await asyncio.gather(*waiting)} == {"timeout"}
-        released.set()
-
-
-async def test_nothing_listens(receiver: Receiver) -> None:
-    url = receiver.url("ok")
-    await receiver.server.close()
-    async with a_transport(allow_loopback=True) as transport:
-        outcome = await post(transport, url)
-    assert (outcome.error or "").partition(":")[0] == "connect"

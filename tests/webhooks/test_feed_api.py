@@ -16,6 +16,19 @@ __all__ = ["api"]
 STREAM = {"Accept": "text/event-stream"}
 
 
+def record_reads(api: FeedClient) -> list[Any]:
+    """Return the queries that the feed's store gets from now on."""
+    queries: list[Any] = []
+    read = api.feed.read
+
+    async def recorded(query: Any) -> Any:
+        queries.append(query)
+        return await read(query)
+
+    api.feed.read = recorded  # type: ignore[method-assign]
+    return queries
+
+
 async def test_a_feed_is_walked_from_any_cursor_while_it_grows(api: FeedClient) -> None:
     """Each event exactly once, in order."""
     await api.append(*(an_event(n) for n in range(5)))
@@ -166,19 +179,11 @@ async def test_a_quiet_stream_has_a_heartbeat(api: FeedClient) -> None:
 
 async def test_a_heartbeat_costs_no_query(api: FeedClient) -> None:
     """Breaks: nothing happens for a while. Must hold: the feed is read once, and an event still comes at once."""
-    reads = 0
-    read = api.feed.read
-
-    async def counted(query: Any) -> Any:
-        nonlocal reads
-        reads += 1
-        return await read(query)
-
-    api.feed.read = counted  # type: ignore[method-assign]
+    reads = record_reads(api)
     async with await api.get(headers=STREAM) as response:
         for _ in range(12):
             await response.content.readline()
-        assert reads == 1
+        assert len(reads) == 1
         await api.append(an_event(1))
         (frame,) = await read_frames(response, 1)
         assert frame.data["sequence"] == 1
@@ -217,21 +222,13 @@ async def test_the_scope_and_the_site_are_checked(api: FeedClient, who: str, sta
 
 
 async def test_readers_that_wake_together_share_a_query(api: FeedClient) -> None:
-    queries = 0
-    read = api.feed.read
-
-    async def counted(query: Any) -> Any:
-        nonlocal queries
-        queries += 1
-        return await read(query)
-
-    api.feed.read = counted  # type: ignore[method-assign]
+    queries = record_reads(api)
     waiting = [asyncio.create_task(api.get(headers={"Prefer": "wait=30"})) for _ in range(3)]
     await until(lambda: api.notifier._count == 3)
-    queries = 0
+    queries.clear()
     await api.append(an_event(1))
     assert [response.status for response in await asyncio.gather(*waiting)] == [200] * 3
-    assert queries == 1
+    assert len(queries) == 1
 
 
 async def test_head_does_not_stream(api: FeedClient) -> None:

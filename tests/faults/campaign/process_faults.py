@@ -1,7 +1,6 @@
 """Faults of services' processes: killed, stopped, frozen, rebalanced, with wrong clocks."""
 
 import asyncio
-import signal
 from time import monotonic
 
 from tests.chassis.eventually import until
@@ -69,18 +68,18 @@ async def _stop_replica(replica: Replica) -> None:
 async def _freeze(scene: Scene) -> None:
     replica = _some_replica(scene, *KINDS)
     scene.note(f"freeze {replica.name}")
-    replica.process.signal(signal.SIGSTOP)
+    replica.process.suspend()
     await scene.last(1.0, 5.0)
-    replica.process.signal(signal.SIGCONT)
+    replica.process.resume()
 
 
 async def _zombie(scene: Scene) -> None:
     """Longer than the session: another member takes its partitions, and it thaws in the middle of its work."""
     replica = _some_replica(scene, *CONSUMERS)
     scene.note(f"freeze {replica.name} for longer than its session")
-    replica.process.signal(signal.SIGSTOP)
+    replica.process.suspend()
     await scene.last(9.0, 11.0)
-    replica.process.signal(signal.SIGCONT)
+    replica.process.resume()
 
 
 async def _storm(scene: Scene) -> None:
@@ -94,9 +93,9 @@ async def _storm(scene: Scene) -> None:
             await asyncio.sleep(scene.rng.random() * STORM_PAUSE_S)
             _restart(replica)
         else:
-            replica.process.signal(signal.SIGSTOP)
+            replica.process.suspend()
             await asyncio.sleep(STORM_PAUSE_S)
-            replica.process.signal(signal.SIGCONT)
+            replica.process.resume()
 
 
 async def _wrong_clock(scene: Scene) -> None:

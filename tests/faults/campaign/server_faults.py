@@ -1,7 +1,6 @@
 """Faults of Kafka's and MongoDB's processes: killed, stopped, frozen, other leaders, disks full or failing."""
 
 import asyncio
-import signal
 
 from confluent_kafka import ElectionType
 from confluent_kafka.admin import AdminClient
@@ -36,9 +35,9 @@ async def _kill_and_restart(scene: Scene, server: Broker | Mongod) -> None:
 
 
 async def _freeze(scene: Scene, process: ManagedProcess, *choices: float) -> None:
-    process.signal(signal.SIGSTOP)
+    process.suspend()
     for_s = await scene.last(*choices)
-    process.signal(signal.SIGCONT)
+    process.resume()
     scene.note(f"froze {process.program.name} for {for_s} s")
 
 
@@ -81,10 +80,10 @@ async def _freeze_two_brokers(scene: Scene) -> None:
     frozen = scene.rng.sample(scene.installation.kafka.brokers, 2)
     scene.note("froze " + " and ".join(broker.program.name for broker in frozen))
     for broker in frozen:
-        broker.signal(signal.SIGSTOP)
+        broker.suspend()
     await scene.last(3.0, 8.0)
     for broker in frozen:
-        broker.signal(signal.SIGCONT)
+        broker.resume()
 
 
 async def _kill_primary(scene: Scene) -> None:
@@ -101,10 +100,10 @@ async def _freeze_secondaries(scene: Scene) -> None:
     frozen = [member for member in scene.installation.mongodb.members if member is not primary]
     scene.note("froze both secondaries")
     for member in frozen:
-        member.signal(signal.SIGSTOP)
+        member.suspend()
     await scene.last(2.0, 6.0)
     for member in frozen:
-        member.signal(signal.SIGCONT)
+        member.resume()
 
 
 async def _step_down(scene: Scene) -> None:

@@ -1,7 +1,6 @@
 """A whole installation whose every connection goes through a fault proxy."""
 
 import asyncio
-import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -135,7 +134,7 @@ class Installation:
         for replica in self.replicas.values():
             await asyncio.to_thread(replica.process.stop)
         for server in self.servers:
-            server.signal(signal.SIGCONT)
+            server.resume()
             server.kill()
         self.disks.unmount()
         for proxy in self.proxies:
@@ -148,7 +147,7 @@ class Installation:
             proxy.heal()
         self.disks.free()
         for process in (*self.servers, *(each.process for each in self.replicas.values())):
-            process.signal(signal.SIGCONT)
+            process.resume()
         for server in self.servers:
             if not server.is_running:
                 server.launch()

@@ -1,6 +1,5 @@
 """T1: connections are cut after some bytes, slow, sliced, or open in one direction only."""
 
-import signal
 
 import pytest
 
@@ -75,7 +74,7 @@ async def test_a_broker_freezes_with_its_connections_open(case: Case, for_s: flo
     """
     async with case.load(seed=15) as load:
         (broker,) = case.installation.kafka.brokers
-        broker.signal(signal.SIGSTOP)
+        broker.suspend()
         await suffered(load, requests=100_000, at_most_s=for_s)
         assert not load.api.answers["import", 500]
 
