@@ -26,7 +26,7 @@ from bench.environment import REPOSITORY, BenchSandbox, quantile, running_sandbo
 from services.chassis.avro.schemas import Schemas
 
 MAX_RESIDENT_MIB = 300
-SERVICES = ("auth", "ingest", "validator", "status", "fulfilment")
+SERVICES = ("auth", "ingest", "validator", "status", "fulfilment", "ledger", "webhooks")
 # The demo tenants: both have the default limits.
 ATTACKER = ("5934de97c95e1ced", "2l9dr0jkink11ad49hg93it52d", "12345")
 GOOD = ("7a81c2f04be96d35", "k3v09qmdw7pz1r5x8tj2bn6hcf", "67890")

@@ -12,6 +12,7 @@ from services.fulfilment.http.body import MAX_BODY_BYTES
 from services.webhooks.domain.address import describe_refusal
 from tests.deploy.manifests import (
     OVERLAYS,
+    REPOSITORY,
     WORKLOADS,
     Object,
     by_kind,
@@ -295,3 +296,17 @@ def test_the_ingress_passes_on_what_services_take_and_waits_for_no_body(overlay:
 def test_production_holds_no_secret_in_plain_sight() -> None:
     assert not by_kind("prod", "Secret")
     assert "-----BEGIN" not in render("prod")
+
+
+def test_the_guide_creates_each_key_that_services_mount() -> None:
+    """A pod waits for ever for a secret that lacks one."""
+    mounted = {
+        item["key"]
+        for workload in by_kind("prod", *WORKLOADS).values()
+        for volume in pod_spec(workload).get("volumes", ())
+        if volume.get("secret", {}).get("secretName") == "tillstream-keys"
+        for item in volume["secret"]["items"]
+    }
+    assert len(mounted) > 5
+    guide = (REPOSITORY / "deploy" / "README.md").read_text(encoding="utf-8")
+    assert not {key for key in mounted if f"--from-literal={key}=" not in guide}

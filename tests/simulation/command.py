@@ -71,6 +71,8 @@ def _share(options: argparse.Namespace) -> Totals:
             count = min(share, options.seeds - first)
             arguments = {"first": options.first + first, "seeds": count, "totals": path}
             arguments |= {"max-failures": options.max_failures, "profile": options.profile}
+            if options.invariants:
+                arguments["invariants"] = options.invariants
             command = [sys.executable, "-m", "tests.simulation"]
             command += [f"--{name}={value}" for name, value in arguments.items()]
             children.append((subprocess.Popen(command), path))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from time import monotonic
 
@@ -25,18 +25,16 @@ async def two_replicas(
     """Build two services with the store's URL; only their servers are started."""
     # On a busy machine the store may take longer, and each replica would limit on its own.
     monkeypatch.setattr(shared_rate_limit, "STORE_TIMEOUT_S", 5.0)
-    store = Valkey(tmp_path)
-    store.start()
-    clients = []
-    for _ in range(2):
-        service = await build(store.url)
-        app = next(part._runner.app for part in reversed(service.components) if isinstance(part, HttpServer))
-        clients.append(TestClient(TestServer(app)))
-        await clients[-1].start_server()
-    yield clients
-    for client in clients:
-        await client.close()
-    store.kill()
+    async with AsyncExitStack() as cleanup:
+        store = Valkey(tmp_path)
+        store.start()
+        cleanup.callback(store.kill)
+        clients = []
+        for _ in range(2):
+            service = await build(store.url)
+            app = next(part._runner.app for part in reversed(service.components) if isinstance(part, HttpServer))
+            clients.append(await cleanup.enter_async_context(TestClient(TestServer(app))))
+        yield clients
 
 
 async def statuses_within_a_second(

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 
 from tests.faults.stack.installation import Installation
 
-# All faults of a round end within this time.
-MAX_FAULT_S = 15.0
-
 
 @dataclass
 class Scene:

@@ -37,7 +37,7 @@ def known() -> set[bytes]:
 async def test_a_round_of_each_fault(installation: Installation, known: set[bytes], name: str) -> None:
     """Breaks: what the fault does, one to three times at once, under the load of all kinds of clients.
 
-    Must hold: I1 to I10. Known by the clients' ledger, compared with the APIs, topics, logs and metrics.
+    Must hold: I1 to I6 and I8 to I10. Known by the clients' ledger, compared with the APIs, topics, logs and metrics.
     """
     fault = next(each for each in FAULTS if each.name == name)
     if fault.needs_disks and installation.disks.why_not:

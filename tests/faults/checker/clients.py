@@ -131,7 +131,6 @@ class Clients:
                 self.ledger.surprises.append(f"I4: {job_id} shows {len(walk.events)} events, its summary has {told}")
             token = response.json.get("pagination", {}).get("nextPageToken")
             if token is None:
-                walk.is_complete = True
                 break
             url = f"{path}&page={token}"
             await self.api.sleep(self.rng.choice((0.0, 0.01, 0.1)))

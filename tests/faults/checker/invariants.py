@@ -1,4 +1,4 @@
-"""The invariants I1 to I10 of docs/delivery.md, as functions of the ledger and of what was found afterwards."""
+"""The invariants I1 to I10 of docs/reliability.md, as functions of the ledger and of what was found afterwards."""
 
 import json
 from collections import Counter

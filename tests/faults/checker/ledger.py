@@ -64,11 +64,10 @@ class Look:
 
 @dataclass
 class Walk:
-    """The events of a job that a client got by following the pages' links, and whether it came to the end."""
+    """The events of a job that a client got by following the pages' links."""
 
     job_id: str
     events: list[str] = field(default_factory=list)
-    is_complete: bool = False
 
 
 @dataclass

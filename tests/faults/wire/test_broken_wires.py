@@ -1,6 +1,5 @@
 """T1: connections are cut after some bytes, slow, sliced, or open in one direction only."""
 
-
 import pytest
 
 from tests.chassis.eventually import until
