@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -142,3 +143,26 @@ async def test_a_batch_does_not_log_in_the_name_of_one_of_its_callers() -> None:
     with bound_contextvars(transactionId="first"):
         await batcher.submit(1)
     assert found == [None]
+
+
+async def test_keys_do_not_share_context_variables() -> None:
+    """Breaks: PyMongo keeps its deadline in a context variable; the batches of one key get that of another."""
+    deadline: ContextVar[int | None] = ContextVar("deadline", default=None)
+    found: list[tuple[int, int | None, int | None]] = []
+    gate = asyncio.Event()
+
+    async def work(items: Sequence[int]) -> Sequence[int]:
+        before = deadline.get()
+        token = deadline.set(items[0])
+        if items == [1]:
+            await gate.wait()
+        else:
+            gate.set()
+        found.append((items[0], before, deadline.get()))
+        deadline.reset(token)
+        return items
+
+    batcher = Batcher(work, key=lambda item: item)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*map(batcher.submit, [1, 2]))
+    assert sorted(found) == [(1, None, 1), (2, None, 2)]

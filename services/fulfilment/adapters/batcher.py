@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from contextvars import copy_context
+from contextvars import Context
 from typing import Generic, NamedTuple, TypeVar
 
 from services.chassis.runtime.errors import UnavailableError, copy_error
@@ -40,8 +40,6 @@ class Batcher(Generic[Item, Result]):
         self._size = size
         self._queues: dict[Hashable, deque[_Waiting[Item, Result]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        # Not that of the request that happens to start a task.
-        self._context = copy_context()
 
     async def submit(self, item: Item) -> Result:
         """Return the item's result; raises its batch's error.
@@ -53,7 +51,8 @@ class Batcher(Generic[Item, Result]):
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = deque()
-            task = loop.create_task(self._run(key, queue), context=self._context)
+            # A context of its own: the task outlives the request that starts it, and PyMongo keeps timeouts in it.
+            task = loop.create_task(self._run(key, queue), context=Context())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         queue.append(waiting)
