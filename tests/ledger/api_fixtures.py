@@ -26,7 +26,13 @@ from tests.ledger.harness import Harness
 from tests.support.audit_log import FakeAuditLog
 
 _SITES = count(10_000)
-SCOPES = {"reader": {"sales:read"}, "eraser": {"sales:erase"}, "narrow": {"other"}}
+MANY_READERS = [f"reader-{number}" for number in range(5)]
+SCOPES = {
+    "reader": {"sales:read"},
+    "eraser": {"sales:erase"},
+    "narrow": {"other"},
+    **{reader: {"sales:read"} for reader in MANY_READERS},
+}
 
 
 class FakeVerifier:

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from services.chassis.http.rate_limit import rate_limited
 from services.chassis.http.shared_rate_limit import SharedRateLimit
-from services.chassis.runtime.errors import Problem
+from services.chassis.runtime.errors import ContentionError, Problem
 from services.chassis.security.authentication import Caller, RequestAuthenticator, require_scope
 from services.ledger import metrics
 
@@ -29,10 +29,13 @@ class Scans:
 
     @contextmanager
     def begin(self, client_id: str) -> Iterator[None]:
-        """Count a request during the block; raises a 429."""
-        if self._active[client_id] >= MAX_SCANS_PER_CLIENT or self._active.total() >= MAX_SCANS:
+        """Count a request during the block; raises a 429 beyond the client's limit, `ContentionError` beyond all's."""
+        if self._active[client_id] >= MAX_SCANS_PER_CLIENT:
+            metrics.RATE_LIMITED.inc()
             detail = f"a client may have {MAX_SCANS_PER_CLIENT} exports or reports in another zone at a time"
             raise Problem(429, "RATE_LIMITED", detail, headers={"Retry-After": "5"})
+        if self._active.total() >= MAX_SCANS:
+            raise ContentionError("the ledger API")
         self._active[client_id] += 1
         try:
             yield
