@@ -1,4 +1,4 @@
-"""Requests that read all entries of a site are few."""
+"""Requests that read all entries of a site are few, and hold up no others."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,6 +14,7 @@ from services.ledger.http.access import MAX_SCANS, MAX_SCANS_PER_CLIENT, Scans
 from services.ledger.ports import ReportView
 from tests.chassis.eventually import until
 from tests.ledger.api_fixtures import MANY_READERS, ApiClient, api
+from tests.ledger.records import an_order
 
 __all__ = ["api"]
 
@@ -62,6 +63,18 @@ async def held(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 def rate_limited() -> float:
     return REGISTRY.get_sample_value("ledger_rate_limited_total") or 0.0
+
+
+async def test_reports_that_read_all_entries_hold_up_no_page(api: ApiClient, held: HeldReports) -> None:
+    """Breaks: each of two such reports holds one of the two permits to render, for as long as it reads."""
+    await api.harness.record(an_order(site=api.site))
+    held.start(api, READERS[0], READERS[1])
+    await until(lambda: held.waiting == 2)
+    async with asyncio.timeout(5):
+        for reader in (READERS[0], INNOCENT):
+            page = await api.get("/users/u1/orders", who=reader)
+            assert (page.status, len((await page.json())["result"])) == (200, 1)
+    assert await held.end() == [200, 200]
 
 
 async def test_a_client_is_not_blamed_for_the_scans_of_others(api: ApiClient, held: HeldReports) -> None:

@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -18,7 +16,7 @@ from services.chassis.runtime.errors import Problem
 from services.chassis.runtime.time_zones import load_time_zone
 from services.ledger.domain.entries import GroupKey
 from services.ledger.domain.listing import EntryQuery
-from services.ledger.domain.report import MAX_REPORT_ROWS, ReportTooLargeError
+from services.ledger.domain.report import MAX_REPORT_ROWS, ReportQuery, ReportTooLargeError
 from services.ledger.domain.sums import day_of
 from services.ledger.flows import queries
 from services.ledger.http import params, responses
@@ -158,21 +156,29 @@ class LedgerApi:
         )
         media_type = params.parse_media_type(request, (params.JSON, params.CSV, params.XLSX))
         client_id = caller.token.client_id
-        async with self._page_limits.rendering(client_id):
-            try:
-                with nullcontext() if zone is None else self._scans.begin(client_id):
-                    report = await queries.get_report(site.site, query, self._deps, zone=zone)
-            except ReportTooLargeError:
-                detail = f"the report has more than {MAX_REPORT_ROWS} rows; ask for fewer days, or without a dimension"
-                raise Problem(400, "REPORT_TOO_LARGE", detail) from None
-            render = partial(_render_report, report, media_type)
-            body = await asyncio.to_thread(render) if len(report.rows) > queries.ROWS_PER_TURN else render()
+        if zone is None:
+            async with self._page_limits.rendering(client_id):
+                report = await self._read_report(site, query)
+                body = await _render_report(report, media_type)
+        else:
+            with self._scans.begin(client_id):
+                # All entries are read, which takes long: pages are rendered meanwhile.
+                report = await self._read_report(site, query, zone)
+                async with self._page_limits.rendering(client_id):
+                    body = await _render_report(report, media_type)
         headers = {**PRIVATE, "Vary": "Accept"}
         if media_type != params.JSON:
             name = f"sales.{'csv' if media_type == params.CSV else 'xlsx'}"
             headers |= responses.as_of_headers(report) | {"Content-Disposition": f'attachment; filename="{name}"'}
         charset = None if media_type == params.XLSX else "utf-8"
         return self._page_limits.response(client_id, body, headers=headers, content_type=media_type, charset=charset)
+
+    async def _read_report(self, site: Site, query: ReportQuery, zone: str | None = None) -> queries.Report:
+        try:
+            return await queries.get_report(site.site, query, self._deps, zone=zone)
+        except ReportTooLargeError:
+            detail = f"the report has more than {MAX_REPORT_ROWS} rows; ask for fewer days, or without a dimension"
+            raise Problem(400, "REPORT_TOO_LARGE", detail) from None
 
     async def export(self, request: web.Request) -> web.StreamResponse:
         """All orders that match, oldest first, as a stream."""
@@ -192,7 +198,13 @@ class LedgerApi:
         )
 
 
-def _render_report(report: queries.Report, media_type: str) -> bytes:
+async def _render_report(report: queries.Report, media_type: str) -> bytes:
+    """Return the report's body; a large one is rendered in a thread."""
+    is_large = len(report.rows) > queries.ROWS_PER_TURN
+    return await asyncio.to_thread(_render_rows, report, media_type) if is_large else _render_rows(report, media_type)
+
+
+def _render_rows(report: queries.Report, media_type: str) -> bytes:
     if media_type == params.JSON:
         return responses.encode(responses.report_members(report))
     columns = responses.report_columns(report)
