@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import REPOSITORY
 from services.webhooks.adapters.feed_store import MongoFeedStore
 from services.webhooks.domain.event import EventType, FeedEvent, FeedQuery, NewEvent
+from services.webhooks.domain.retry import HOUR_US
 from services.webhooks.flows.append_events import append_events
 from tests.webhooks.events import NOON_US, OTHER_SITE, SITE, an_event, job_data
 from tests.webhooks.fakes import FakeNotifier, MemoryFeed
@@ -110,6 +112,18 @@ async def test_the_sequence_goes_on_after_all_events_have_expired(mongo: Mongo) 
     await mongo.collection("feed_events").delete_many({})
     await append_events([an_event(3)], append_deps(store))
     assert [event.sequence for event in await all_events(store)] == [3]
+
+
+@pytest.mark.parametrize("pause_us", [HOUR_US + 1, 40 * 24 * HOUR_US])
+async def test_a_process_that_paused_gives_no_sequence_twice(pause_us: int) -> None:
+    """Breaks: another process appended meanwhile, and retention has deleted what it appended."""
+    memory = MemoryFeed()
+    paused = append_deps(memory)
+    await append_events([an_event(1)], paused)
+    await append_events([an_event(2)], append_deps(memory))
+    memory.feeds.clear()
+    await append_events([an_event(3)], replace(paused, now_us=lambda: NOON_US + pause_us))
+    assert [event.sequence for event in await all_events(memory)] == [3]
 
 
 async def test_time_never_runs_backwards_in_a_feed(feed: Feed) -> None:

@@ -14,6 +14,8 @@ from services.webhooks.ports import Conflict, FeedNotifier, FeedWriter
 MAX_ATTEMPTS = 100
 MAX_EVENTS_PER_INSERT = 500
 CONCURRENT_SITES = 8
+# Far less than events are kept: of an older head, retention may have deleted what others appended behind it.
+MAX_HEAD_AGE_US = 3_600_000_000
 _inserted = failpoint("webhooks.inserted")
 
 
@@ -57,12 +59,17 @@ async def append_events(events: Iterable[NewEvent], deps: Deps) -> None:
 async def _append_to_site(site: int, events: Sequence[NewEvent], deps: Deps) -> Head:
     pending = list(events)
     for _ in range(MAX_ATTEMPTS + len(events)):
-        head = deps.heads.get(site) or await deps.feed.find_head(site)
+        head = _cached_head(site, deps) or await deps.feed.find_head(site)
         if not pending:
             deps.heads[site] = head
             return head
         pending = await _insert(site, head, pending, deps)
     raise ContentionError("the feed")
+
+
+def _cached_head(site: int, deps: Deps) -> Head | None:
+    head = deps.heads.get(site)
+    return None if head is None or deps.now_us() - head.recorded_us > MAX_HEAD_AGE_US else head
 
 
 async def _insert(site: int, head: Head, pending: list[NewEvent], deps: Deps) -> list[NewEvent]:
