@@ -219,9 +219,13 @@ class SenderHarness:
         assert changed is not None
         return changed
 
-    async def replay(self, endpoint_id: str, *, start: int = 0, only_failed: bool = False) -> Replay:
+    async def replay(
+        self, endpoint_id: str, *, start: int = 0, end: int | None = None, only_failed: bool = False
+    ) -> Replay:
         endpoint = await self.find(endpoint_id)
-        replay = await manage_endpoints.start_replay(endpoint, self.manage, start=start, only_failed=only_failed)
+        replay = await manage_endpoints.start_replay(
+            endpoint, self.manage, start=start, end=end, only_failed=only_failed
+        )
         assert replay is not None
         return replay
 

@@ -6,7 +6,7 @@ from services.webhooks.domain.delivery import DeliveryState
 from services.webhooks.domain.replay import ReplayState
 from services.webhooks.flows import manage_endpoints
 from tests.webhooks.events import an_event, some_events
-from tests.webhooks.sender_harness import SECOND_US, SenderHarness, harness
+from tests.webhooks.sender_harness import DAY_US, SECOND_US, SenderHarness, harness
 
 __all__ = ["harness"]
 
@@ -116,3 +116,20 @@ async def test_a_replay_of_a_failing_endpoint_is_tried_like_any_other(harness: S
     harness.transport.answer = lambda _: 200
     await harness.run_for(60 * SECOND_US)
     assert (await harness.delivery(endpoint.id, 1)).state is DeliveryState.DELIVERED
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_a_replayed_event_has_all_its_tries_again(harness: SenderHarness, status: int) -> None:
+    """Whatever came of it before: tries before the replay do not count."""
+    endpoint, _ = await harness.create()
+    harness.transport.answer = lambda _: status
+    await harness.append(an_event(1))
+    await harness.run_for(4 * DAY_US)
+    harness.transport.answer = lambda request: 500 if request.sequence == 1 else 200
+    await harness.append(an_event(2))
+    await harness.run()
+    harness.transport.received.clear()
+    await harness.replay(endpoint.id, end=1)
+    await harness.run_for(4 * DAY_US)
+    assert harness.transport.sequences == [1] * 11
+    assert (await harness.delivery(endpoint.id, 1)).state is DeliveryState.FAILED

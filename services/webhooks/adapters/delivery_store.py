@@ -78,7 +78,7 @@ def _upsert(delivery: Delivery, now: datetime, added_tries: int) -> UpdateOne:
     tries = document["tries"][-added_tries:] if added_tries else []
     update: dict[str, Any] = {
         "$setOnInsert": {name: document[name] for name in _STATIC} | {"recorded": now},
-        "$set": {name: document[name] for name in ("state", "due_us", "counted_from")},
+        "$set": {name: document[name] for name in ("state", "due_us", "attempts")},
         "$push": {"tries": {"$each": tries, "$slice": -MAX_TRIES}},
     }
     return UpdateOne({"_id": delivery_key(delivery.endpoint, delivery.sequence)}, update, upsert=True)

@@ -46,7 +46,10 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
-    """An event at an endpoint, and all tries so far. `body` only where the event is not in the feed."""
+    """An event at an endpoint, and its last tries. `body` only where the event is not in the feed.
+
+    `attempts`: how many tries there were since it was sent for the first time, or was replayed.
+    """
 
     endpoint: str
     site: int
@@ -57,10 +60,4 @@ class Delivery(Struct, frozen=True, kw_only=True):
     tries: Sequence[Outcome] = ()
     due_us: int | None = None
     body: str | None = None
-    # Tries before the delivery was replayed do not count.
-    counted_from: int = 0
-
-    @property
-    def attempts(self) -> int:
-        """How many tries count."""
-        return len(self.tries) - self.counted_from
+    attempts: int = 0

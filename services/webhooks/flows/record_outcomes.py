@@ -82,7 +82,9 @@ class OutcomeRecorder:
 
     def _judge(self, work: Work, outcome: Outcome) -> Delivery:
         """The delivery after this try."""
-        delivery = replace(work.delivery, tries=(*work.delivery.tries, outcome))
+        delivery = replace(
+            work.delivery, tries=(*work.delivery.tries, outcome), attempts=work.delivery.attempts + 1
+        )
         if outcome.is_success:
             return replace(delivery, state=DeliveryState.DELIVERED, due_us=None)
         due_us = self._deps.schedule.next_try_us(
