@@ -160,6 +160,29 @@ async def test_a_read_that_fails_is_repeated(harness: SenderHarness, method: str
     assert sorted(harness.transport.sequences) == [1, 2, 3]
 
 
+@pytest.mark.parametrize("method", ["save_progress", "disable"])
+async def test_a_write_after_the_outcomes_that_fails_is_repeated(harness: SenderHarness, method: str) -> None:
+    """Breaks: MongoDB takes the outcomes and then is away. Must hold: the rest waits for no other outcome."""
+    endpoint, _ = await harness.create()
+    await harness.run()
+    harness.transport.answer = lambda _: 410
+    await harness.append(an_event(1))
+    write = getattr(harness.endpoints, method)
+
+    async def fail(*_: Any, **__: Any) -> None:
+        setattr(harness.endpoints, method, write)
+        raise UnavailableError("MongoDB")
+
+    setattr(harness.endpoints, method, fail)
+    with pytest.raises(UnavailableError):
+        await harness.run()
+    assert harness.sender is not None
+    assert not harness.sender.is_idle
+    await harness.run()
+    found = await harness.find(endpoint.id)
+    assert (found.position, found.reason) == (1, DisabledReason.GONE)
+
+
 async def test_an_answer_from_before_does_not_disable_an_endpoint_again(harness: SenderHarness) -> None:
     """Breaks: a 410 comes back after the endpoint was disabled and enabled again."""
     endpoint, _ = await harness.create()

@@ -35,25 +35,32 @@ class OutcomeRecorder:
         self._on_recorded = on_recorded
         self._stored = health.progress(queue.endpoint.position)
         self._outcomes: list[tuple[Work, Outcome]] = []
+        self._is_changed = False
         self._lock = asyncio.Lock()
         self.is_over = False
 
     @property
     def has_work(self) -> bool:
         """Whether anything is not recorded yet."""
-        return bool(self._outcomes) or self._queue.replayed.is_changed
+        return self._is_changed or self._queue.replayed.is_changed
 
     def add(self, work: Work, outcome: Outcome) -> None:
         """Record this with the next write."""
         self._outcomes.append((work, outcome))
+        self._is_changed = True
 
     async def record(self) -> None:
         """Record everything that was added before; raises `UnavailableError`, and may then be repeated."""
         async with self._lock:
+            # Before the writes: what is added meanwhile must set it again.
+            self._is_changed = False
             try:
                 await self._record()
             except LeaseLostError:
                 self.is_over = True
+            except BaseException:
+                self._is_changed = True
+                raise
         self._on_recorded()
 
     async def _record(self) -> None:
@@ -82,9 +89,7 @@ class OutcomeRecorder:
 
     def _judge(self, work: Work, outcome: Outcome) -> Delivery:
         """The delivery after this try."""
-        delivery = replace(
-            work.delivery, tries=(*work.delivery.tries, outcome), attempts=work.delivery.attempts + 1
-        )
+        delivery = replace(work.delivery, tries=(*work.delivery.tries, outcome), attempts=work.delivery.attempts + 1)
         if outcome.is_success:
             return replace(delivery, state=DeliveryState.DELIVERED, due_us=None)
         due_us = self._deps.schedule.next_try_us(
