@@ -130,5 +130,18 @@ def test_one_code_with_two_pins_is_refused(first: str, second: str) -> None:
     ]
 
 
+def test_a_code_without_a_pin_hides_no_other_pin() -> None:
+    """Breaks: both PINs are compared with a first line that has none."""
+    assert fault("A-1\nA-1,1\nA-1,2") == (3, "line 2 has the same code with another PIN")
+    assert fault("A-1\nA-1,1\nA-1\nA-1,2") == (4, "line 2 has the same code with another PIN")
+    entries = ["A-1", {"redeemCode": "A-1", "pinCode": "1"}, {"redeemCode": "A-1", "pinCode": "2"}]
+    with pytest.raises(InvalidRequestError) as error:
+        parse_codes(entries)
+    assert [(each.pointer, each.detail) for each in error.value.faults] == [
+        ("/codes/2", "/codes/1 has the same code with another PIN")
+    ]
+    assert parse_codes(entries[:2]) == [Code("A-1"), Code("A-1", "1")]
+
+
 def test_one_code_twice_with_one_pin_is_one() -> None:
     assert parse_code_file("A-1,1\nA-1,1\n") == [Code("A-1", "1")] * 2

@@ -104,6 +104,8 @@ def refuse_other_pins(parsed: Sequence[tuple[str, Code | Fault]]) -> Sequence[Co
 
 def _refuse_other_pin(place: str, code: Code, first: dict[str, tuple[str, Code]]) -> Code | Fault:
     first_place, first_code = first.setdefault(code.redeem_code, (place, code))
+    if first_code.pin_code is None and code.pin_code is not None:
+        first[code.redeem_code] = (place, code)
     if None in (first_code.pin_code, code.pin_code) or first_code.pin_code == code.pin_code:
         return code
     return Fault(place, "INVALID_VALUE", f"{first_place} has the same code with another PIN")
