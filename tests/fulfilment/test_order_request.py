@@ -71,6 +71,14 @@ def test_a_quantity_of_another_type_is_called_by_it(quantity: object, ending: st
     assert refused.value.faults[0].detail.endswith(ending)
 
 
+def test_an_absent_quantity_is_not_called_null() -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        parse_order_request({"products": [{"sku": "CARD"}]})
+    assert [(fault.pointer, fault.code, fault.detail) for fault in refused.value.faults] == [
+        ("/products/0/quantity", "INVALID_QUANTITY", "the quantity of a product is a whole number from 1 to 1000")
+    ]
+
+
 @pytest.mark.parametrize(("quantity", "read"), [(1, 1), (1000, 1000), (Decimal("2.0"), 2), (Decimal("1e3"), 1000)])
 def test_quantities(quantity: object, read: int) -> None:
     request = parse_order_request({"products": [{"sku": "CARD", "quantity": quantity}]})

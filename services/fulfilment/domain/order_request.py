@@ -168,7 +168,8 @@ def _parse_item(entry: object, pointer: str, faults: list[Fault]) -> OrderItem |
     quantity = _parse_quantity(found)
     if quantity is None:
         is_number = isinstance(found, int | Decimal | HugeNumber) and not isinstance(found, bool)
-        faults.append(_invalid_quantity(pointer, "" if is_number else f", not {describe_type(found)}"))
+        is_other_type = "quantity" in entry and not is_number
+        faults.append(_invalid_quantity(pointer, f", not {describe_type(found)}" if is_other_type else ""))
         return None
     return OrderItem(sku, quantity, pointer)
 
