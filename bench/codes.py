@@ -18,9 +18,8 @@ import msgspec
 import uvloop
 
 from sandbox.mongo import ReplicaSet
-from services.fulfilment.flows import get_codes
 from services.fulfilment.http import responses
-from tests.fulfilment.harness import SITE, Harness, open_mongo_harness
+from tests.fulfilment.harness import Harness, open_mongo_harness
 
 TASKS = 32
 ROUNDS = 7
@@ -112,7 +111,7 @@ async def measure_fetch(harness: Harness, *, units: int = 1_000, rounds: int = 6
     took, busy = [], []
     for _ in range(rounds):
         began, cpu = time.perf_counter(), time.process_time()
-        found = await get_codes.get_codes(SITE, transaction.id, None, harness.get_codes_deps)
+        found = await harness.find_codes(transaction.id)
         assert found is not None
         assert len(msgspec.json.encode(responses.codes(found, 0))) > units * 100
         took.append(time.perf_counter() - began)

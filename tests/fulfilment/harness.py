@@ -181,9 +181,17 @@ class Harness:
         added: int = await self.stock.load(sku, sealed, batch_id="batch")
         return added
 
+    async def find_codes(
+        self, transaction_id: str, site: int = SITE, *, sku: str | None = None, deps: get_codes.Deps | None = None
+    ) -> get_codes.TransactionCodes | None:
+        """Try to fulfil the transaction, then return its units as the API does; None if it is not the customer's."""
+        deps = deps or self.get_codes_deps
+        transaction = await get_codes.find_transaction(site, transaction_id, deps)
+        return None if transaction is None else await get_codes.read_codes(transaction, sku, deps)
+
     async def get_codes(self, transaction_id: str, site: int = SITE) -> dict[str, str]:
         """Return the disclosed codes by stock id."""
-        found = await get_codes.get_codes(site, transaction_id, None, self.get_codes_deps)
+        found = await self.find_codes(transaction_id, site)
         assert found is not None
         return {unit.stock_id: unit.redeem_code for units in found.lines.values() for unit in units if unit.redeem_code}
 

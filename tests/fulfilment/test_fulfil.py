@@ -24,7 +24,7 @@ async def place_order(harness: Harness, *lines: tuple[str, int]) -> Transaction:
 
 
 async def get_units(harness: Harness, transaction_id: str) -> list[get_codes.Unit]:
-    found = await get_codes.get_codes(SITE, transaction_id, None, harness.get_codes_deps)
+    found = await harness.find_codes(transaction_id)
     assert found is not None
     return [unit for line in found.lines.values() for unit in line]
 
@@ -124,7 +124,7 @@ async def test_a_unit_that_was_given_up_gets_no_code_any_more(harness: Harness) 
 
 async def test_another_customer_sees_nothing(harness: Harness) -> None:
     transaction = await place_order(harness, ("DEMO-INSTANT", 1))
-    assert await get_codes.get_codes(OTHER_SITE, transaction.id, None, harness.get_codes_deps) is None
+    assert await harness.find_codes(transaction.id, OTHER_SITE) is None
 
 
 @pytest.mark.parametrize(
@@ -145,8 +145,8 @@ async def test_codes_that_are_there_are_shown_whatever_becomes_of_the_rest(
             raise failure
 
     async with asyncio.timeout(5):
-        found = await get_codes.get_codes(
-            SITE, transaction.id, None, replace(memory_harness.get_codes_deps, try_fulfil=failing)
+        found = await memory_harness.find_codes(
+            transaction.id, deps=replace(memory_harness.get_codes_deps, try_fulfil=failing)
         )
     assert found is not None
     assert [unit.redeem_code for unit in found.lines[0]] == [*before.values(), None]
@@ -154,10 +154,10 @@ async def test_codes_that_are_there_are_shown_whatever_becomes_of_the_rest(
 
 async def test_one_product_of_a_transaction(harness: Harness) -> None:
     transaction = await place_order(harness, ("DEMO-INSTANT", 1), ("DEMO-NEVER", 2))
-    found = await get_codes.get_codes(SITE, transaction.id, "DEMO-NEVER", harness.get_codes_deps)
+    found = await harness.find_codes(transaction.id, sku="DEMO-NEVER")
     assert found is not None
     assert {line: len(items) for line, items in found.lines.items()} == {1: 2}
-    none = await get_codes.get_codes(SITE, transaction.id, "CARD", harness.get_codes_deps)
+    none = await harness.find_codes(transaction.id, sku="CARD")
     assert none is not None
     assert none.lines == {}
 
@@ -227,7 +227,7 @@ async def test_codes_that_are_not_counted_yet_are_counted_where_they_are_shown(h
     async def idle(_: str) -> None:
         return None
 
-    found = await get_codes.get_codes(SITE, transaction.id, None, replace(harness.get_codes_deps, try_fulfil=idle))
+    found = await harness.find_codes(transaction.id, deps=replace(harness.get_codes_deps, try_fulfil=idle))
     assert found is not None
     assert (found.transaction.status, found.transaction.lines[0].delivered) == (TransactionStatus.COMPLETED, 1)
 

@@ -18,7 +18,6 @@ from services.fulfilment.domain.code import Code, SealedCode
 from services.fulfilment.domain.listing import InvoiceQuery
 from services.fulfilment.domain.order_request import InvalidRequestError
 from services.fulfilment.domain.stock_request import parse_codes
-from services.fulfilment.flows import get_codes
 from services.fulfilment.http import responses
 from services.fulfilment.settings import Settings
 from tests.fulfilment.harness import CIPHER, SITE, Harness
@@ -40,7 +39,7 @@ async def test_codes_are_in_clear_nowhere(
     caplog.set_level(logging.DEBUG)
     await harness.stock.load("CARD", [CIPHER.seal("CARD", Code(CANARY, PIN))], batch_id="b")
     transaction = (await harness.place(("CARD", 2))).transaction
-    found = await get_codes.get_codes(SITE, transaction.id, None, harness.get_codes_deps)
+    found = await harness.find_codes(transaction.id)
     assert found is not None
     body = msgspec.json.encode(responses.codes(found, 0))
     assert len(encodings(body)) == 2

@@ -56,17 +56,11 @@ class TransactionCodes(Struct, frozen=True):
         return sum(unit.redeem_code is not None for units in self.lines.values() for unit in units)
 
 
-async def get_codes(site: int, transaction_id: str, sku: str | None, deps: Deps) -> TransactionCodes | None:
-    """Try to fulfil a pending transaction, then return all its units; None if it is not the customer's.
-
-    A code that was returned once is always returned. Raises `UnavailableError`.
-    """
-    transaction = await find_transaction(site, transaction_id, deps)
-    return None if transaction is None else await read_codes(transaction, sku, deps)
-
-
 async def find_transaction(site: int, transaction_id: str, deps: Deps) -> Transaction | None:
-    """Return the transaction, which has been tried to fulfil; None if it is not the customer's."""
+    """Try to fulfil a pending transaction, then return it; None if it is not the customer's.
+
+    Raises `UnavailableError`.
+    """
     transaction = await deps.transactions.find_for_site(site, transaction_id)
     if transaction is None or transaction.is_final:
         return transaction
@@ -80,7 +74,10 @@ def is_large(transaction: Transaction, sku: str | None) -> bool:
 
 
 async def read_codes(transaction: Transaction, sku: str | None, deps: Deps) -> TransactionCodes:
-    """Return all units of the transaction, or of one product of it: codes, reasons and placeholders."""
+    """Return all units of the transaction, or of one product of it: codes, reasons and placeholders.
+
+    A code that was returned once is always returned. Raises `UnavailableError`.
+    """
     numbers = [number for number, line in enumerate(transaction.lines) if sku in (None, line.sku)]
     # Each query returns all lines, or those of one. An order may have a hundred lines of a thousand units.
     by_line = sku is not None or is_large(transaction, sku)
