@@ -19,6 +19,7 @@ REPLACEMENTS = (
     (r"__aenter__", "__enter__"),
     (r"__aexit__", "__exit__"),
     (r"aclose", "close"),
+    (r"aclosing", "closing"),
     (r"AsyncIterator", "Iterator"),
     (r"async_sleep", "sleep"),
     (r"async_steps", "steps"),

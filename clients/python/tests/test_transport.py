@@ -136,6 +136,11 @@ async def test_a_lost_connection_is_tried_again_ever_more_slowly(
     assert [0.1 * 2**n <= pause <= 0.2 * 2**n for n, pause in enumerate(pauses)] == [True] * 3
 
 
+def test_the_pause_stays_the_same_after_thousands_of_attempts() -> None:
+    """Breaks if a command that waits for as long as it takes ends after some hours."""
+    assert 10 <= RetryPolicy().backoff_s(5000, None) <= 20
+
+
 async def test_the_retries_end_with_the_last_failure(limits: Callable[..., Any]) -> None:
     policy = RetryPolicy(max_wait_s=0)
     with pytest.raises(tillstream.UnavailableError) as unavailable:

@@ -1,13 +1,13 @@
 """Imports whole files from a program, as the command does."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
 
 from tillstream.http import Credentials, RetryPolicy
-from tillstream.importer import Importer, ImportOptions, Progress
+from tillstream.importer import Importer, ImportOptions, Progress, StoppedError
 from tillstream.manifest import Manifest
 from tillstream.sources.flat import FlatOptions
 from tillstream.sources.open import open_source
@@ -44,26 +44,38 @@ class FileImport:
         self._options = options
         self._resources = ExitStack()
         self._importer: Importer | None = None
+        self._stopped = False
 
-    def run(self) -> Iterator[Progress]:
-        """Yield progress; raises `SourceError` for a file that cannot be imported as it is."""
+    def run(self) -> Generator[Progress, None, None]:
+        """Yield progress; raises `SourceError` for a file that cannot be imported as it is.
+
+        Raises `StoppedError` after `stop`.
+        """
         from tillstream._sync.client import Client  # noqa: PLC0415 - the client uses this module
 
         files, who = self._files, self._credentials
         source = open_source(self._path, FlatOptions(self._options.kind, files.mapping, files.decimal, files.zone))
         total = source.count()
+        self._check_stop()
         manifest = Manifest(files.manifest)
         self._resources.callback(manifest.close)
         client = Client(self._base_url, who.client_id, who.client_secret, who.api_key, retry=self._retry)
         self._resources.enter_context(client)
         self._importer = Importer(client, source, manifest, self._options)
+        # Stopped between the first check and now: the importer has not been told.
+        self._check_stop()
         yield from self._importer.run(total)
 
     def stop(self) -> None:
-        """Send nothing more."""
+        """Send nothing more; may be called at any time and from any thread."""
+        self._stopped = True
         if self._importer is not None:
             self._importer.stop()
 
     def close(self) -> None:
         """Close connections and manifest."""
         self._resources.close()
+
+    def _check_stop(self) -> None:
+        if self._stopped:
+            raise StoppedError("the import was stopped")

@@ -67,7 +67,7 @@ class RetryPolicy:
 
     def backoff_s(self, attempt: int, retry_after_s: float | None) -> float:
         """Return how long to wait before the next attempt; jitter keeps many clients apart."""
-        backoff = min(0.2 * 2**attempt, MAX_BACKOFF_S)
+        backoff = min(0.2 * 2 ** min(attempt, 10), MAX_BACKOFF_S)
         waited = random.uniform(backoff / 2, backoff)  # noqa: S311 - no secret
         return waited if retry_after_s is None else retry_after_s + random.uniform(0, 0.1)  # noqa: S311 - as above
 

@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -102,8 +103,9 @@ class AsyncImports:
             files=files or FileOptions(),
             options=ImportOptions(kind=kind, mode=mode, share=share),
         )
-        async for progress in async_steps(file_import):
-            yield progress
+        async with aclosing(async_steps(file_import)) as following:
+            async for progress in following:
+                yield progress
 
     async def limits(self) -> Limits:
         """Return the site's limits, and what is left of them."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from asyncio import Lock as AsyncLock
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
@@ -20,7 +20,7 @@ async def async_sleep(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-async def async_steps(file_import: FileImport) -> AsyncIterator[Progress]:
+async def async_steps(file_import: FileImport) -> AsyncGenerator[Progress, None]:
     """Yield the progress of an import, which runs in a thread of its own."""
 
     def following(steps: Iterator[Progress]) -> Progress | None:
@@ -28,11 +28,22 @@ async def async_steps(file_import: FileImport) -> AsyncIterator[Progress]:
 
     loop = asyncio.get_running_loop()
     # One thread: SQLite's connections belong to the thread that made them.
-    with ThreadPoolExecutor(1) as executor:
-        steps = await loop.run_in_executor(executor, file_import.run)
+    executor = ThreadPoolExecutor(1)
+    steps = file_import.run()
+
+    def end() -> None:
+        # Requests in flight are waited for, and what comes of them is stored, while connections are open.
         try:
-            while (progress := await loop.run_in_executor(executor, following, steps)) is not None:
-                yield progress
+            steps.close()
         finally:
-            file_import.stop()
-            await loop.run_in_executor(executor, file_import.close)
+            file_import.close()
+
+    try:
+        while (progress := await loop.run_in_executor(executor, following, steps)) is not None:
+            yield progress
+    finally:
+        file_import.stop()
+        try:
+            await loop.run_in_executor(executor, end)
+        finally:
+            executor.shutdown(wait=False)

@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -98,8 +99,9 @@ class Imports:
             files=files or FileOptions(),
             options=ImportOptions(kind=kind, mode=mode, share=share),
         )
-        for progress in steps(file_import):
-            yield progress
+        with closing(steps(file_import)) as following:
+            for progress in following:
+                yield progress
 
     def limits(self) -> Limits:
         """Return the site's limits, and what is left of them."""

@@ -1,7 +1,7 @@
 """Counterparts of `_async/runtime.py`; written by hand."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from threading import Lock
 
 import httpx2
@@ -19,7 +19,7 @@ def sleep(seconds: float) -> None:
     time.sleep(seconds)  # the blocking client waits as long as the server asks it to
 
 
-def steps(file_import: FileImport) -> Iterator[Progress]:
+def steps(file_import: FileImport) -> Generator[Progress, None, None]:
     """Yield the progress of an import."""
     try:
         yield from file_import.run()
