@@ -9,15 +9,17 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx2
 import pytest
 import xlsxwriter
 
 from tillstream import Client, NotAllowedError, RetryPolicy, UnreachableError
+from tillstream import importer as importing
 from tillstream.importer import Importer, ImportOptions, Progress, StoppedError
 from tillstream.manifest import Manifest, ManifestLockedError
+from tillstream.packing import Batch
 from tillstream.report import write_failed
 from tillstream.sources.flat import FlatOptions
 from tillstream.sources.open import open_source
@@ -37,6 +39,7 @@ class Server:
         self.unprocessed: frozenset[str] = frozenset()
         self.fails: Callable[[httpx2.Request], None] = lambda _: None
         self.refuses: httpx2.Response | None = None
+        self.forgotten: frozenset[str] = frozenset()
 
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
         response = self._respond(request)
@@ -52,6 +55,8 @@ class Server:
         if request.method == "POST":
             return self.refuses or self._import(request)
         job = path.split("/job/")[1].split("/")[0]
+        if job in self.forgotten:
+            return httpx2.Response(404, json={"code": "JOB_NOT_FOUND", "detail": "no such job"})
         failed = [self._result(index, one) for index, one in enumerate(self.jobs[job]) if self._is_bad(one)]
         late = [
             self._result(index, one) | {"outcome": "unprocessed"}
@@ -199,6 +204,44 @@ def test_a_record_without_an_outcome_is_among_the_failed_ones(tmp_path: Path) ->
     assert run(server, path, manifest).tally.failed == 1
     assert [(number, faults[0].code) for number, faults in manifest.failed_records()] == [(1, "UNPROCESSED")]
     manifest.close()
+
+
+def job_made(age: dt.timedelta) -> str:
+    """Return the id of a job that was made so long ago: a UUID of version 1."""
+    ticks = int((dt.datetime.now(dt.UTC) - age).timestamp() * 1e7) + 0x01B21DD213814000
+    fields = (ticks & 0xFFFFFFFF, ticks >> 32 & 0xFFFF, ticks >> 48 & 0x0FFF, 0x80, 0, 1)
+    return str(UUID(fields=fields, version=1))
+
+
+def resume(directory: Path, *jobs: str) -> tuple[Manifest, Progress]:
+    """Go on with an import whose requests of two records have become these jobs, which the status API does not know."""
+    server = Server()
+    server.forgotten = frozenset(jobs)
+    path = write_file(directory, 2 * len(jobs))
+    manifest = Manifest(None)
+    for number, job in enumerate(jobs):
+        manifest.accept(manifest.prepare(Batch(2 * number, 2, b"x")), job)
+    return manifest, run(server, path, manifest)
+
+
+def test_an_import_ends_though_the_outcome_of_old_jobs_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Breaks if an import that is resumed after the status API has deleted its jobs can never end."""
+    monkeypatch.setattr(importing, "MAX_LAG_S", 0)
+    manifest, progress = resume(tmp_path, job_made(dt.timedelta(days=31)), job_made(dt.timedelta(hours=25)))
+    assert progress.is_done
+    assert (progress.tally.sent, progress.tally.succeeded, progress.tally.failed) == (4, 0, 4)
+    assert [number for number, _ in manifest.failed_records()] == [0, 1, 2, 3]
+    assert manifest.fault_table() == [("OUTCOME_UNKNOWN", "", None, 4)]
+    manifest.close()
+
+
+def test_a_job_that_is_not_known_yet_can_be_waited_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "MAX_LAG_S", 0)
+    for job in (job_made(dt.timedelta(hours=23)), str(uuid4())):
+        with pytest.raises(StoppedError, match="not known to the status API yet"):
+            resume(tmp_path, job)
 
 
 @pytest.mark.parametrize("seed", range(15))

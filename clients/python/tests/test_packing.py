@@ -4,9 +4,12 @@ import gzip
 import json
 import os
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tillstream.models import Limits
+from tillstream.pace import Pace
 from tillstream.packing import Batch, Bounds, Unsent, pack
 from tillstream.sources.records import LocalFault, SourceRecord
 
@@ -41,6 +44,26 @@ def test_every_record_is_in_one_request_or_reported(sizes: list[tuple[int, bool]
 def test_requests_are_as_full_as_they_may_be() -> None:
     batches = list(pack((a_record(number) for number in range(250)), Bounds()))
     assert [batch.count for batch in batches if isinstance(batch, Batch)] == [100, 100, 50]
+
+
+@pytest.mark.parametrize(
+    ("limit", "share", "least"),
+    [(1, 1, 1), (50, 1, 50), (100, 1, 100), (100, 0.5, 50), (150, 1, 150), (199, 1, 198), (1000, 0.15, 150)],
+)
+def test_requests_use_the_whole_limit(limit: int, share: float, least: int) -> None:
+    """Breaks if what is left of a second after full requests is wasted: 150 records a second are two of 75."""
+    limits = Limits(
+        records_per_second=limit,
+        remaining=limit,
+        reset_after_seconds=0,
+        records_per_request=100,
+        bytes_per_request=102_400,
+        inflated_bytes_per_request=4_194_304,
+    )
+    budget = Pace(limit, share=share).budget
+    records = Bounds.of(limits, records_per_second=budget).records
+    assert 1 <= records <= 100
+    assert budget // records * records >= least
 
 
 def test_the_same_records_are_the_same_bytes() -> None:

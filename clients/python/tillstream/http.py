@@ -92,14 +92,19 @@ def is_retried(status: int, code: str) -> bool:
     return status in RETRIED_STATUSES or (status == 409 and code == IN_PROGRESS)
 
 
-def is_young(job_id: str) -> bool:
-    """Return whether a job was made a short time ago, by the time in its id: the status API may not know it yet."""
+def job_age_s(job_id: str) -> float | None:
+    """Return how long ago a job was made, by the time in its id; None if there is none in it."""
     try:
         made = UUID(job_id)
     except ValueError:
-        return False
-    age_s = time.time() - (made.time - _UUID_EPOCH) / 1e7
-    return made.version == 1 and abs(age_s) < MAX_LAG_S
+        return None
+    return time.time() - (made.time - _UUID_EPOCH) / 1e7 if made.version == 1 else None
+
+
+def is_young(job_id: str) -> bool:
+    """Return whether a job was made a short time ago: the status API may not know it yet."""
+    age_s = job_age_s(job_id)
+    return age_s is not None and abs(age_s) < MAX_LAG_S
 
 
 def api_error(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:

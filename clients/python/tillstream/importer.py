@@ -18,7 +18,7 @@ from tillstream.errors import (
     TillstreamError,
     UnavailableError,
 )
-from tillstream.http import IMPORT, MAX_LAG_S, decode
+from tillstream.http import IMPORT, MAX_LAG_S, decode, job_age_s
 from tillstream.manifest import Manifest, RecordFault, StoredBatch, Tally
 from tillstream.models import Accepted, Fault, Kind, Mode, RecordResult, Validated
 from tillstream.pace import Pace, Sent
@@ -39,6 +39,8 @@ _DRAIN_S = 5.0
 _TRUE = {"validateOnly": "true"}
 # Of a record whose job has ended without an outcome for it.
 NOT_PROCESSED = Fault("UNPROCESSED", "", "not processed in time; import it again")
+# The status API forgets jobs after some weeks; one that it does not know after this time, it has forgotten.
+_KNOWN_AFTER_S = 86_400.0
 
 
 class StoppedError(TillstreamError):
@@ -222,6 +224,14 @@ class Importer:
         self._manifest.finish(batch, succeeded=0, faults=faults)
         self._count(sent=batch.count, failed=batch.count)
 
+    def _forget(self, batch: StoredBatch) -> None:
+        """The job is deleted, and what became of its records with it."""
+        message = f"the outcome is no longer known: job {batch.job} is deleted; look the record up, or import it again"
+        numbers = range(batch.first, batch.first + batch.count)
+        faults = [RecordFault(number, "OUTCOME_UNKNOWN", "", message) for number in numbers]
+        self._manifest.finish(batch, succeeded=0, faults=faults)
+        self._count(failed=batch.count)
+
     def _follow(self, batch: StoredBatch) -> Callable[[], None]:
         """Wait for one job, in a thread; return what to store, in the main one."""
         job_id = batch.job or ""
@@ -234,6 +244,8 @@ class Importer:
             except NotFoundError:
                 # Accepted, and not shown yet.
                 if monotonic() > deadline:
+                    if (job_age_s(job_id) or 0) > _KNOWN_AFTER_S:
+                        return lambda: self._forget(batch)
                     raise StoppedError(f"job {job_id} is not known to the status API yet") from None
                 self._stopping.wait(1.0)
         failed: list[RecordResult] = []

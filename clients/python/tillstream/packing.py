@@ -38,8 +38,10 @@ class Bounds:
 
     @classmethod
     def of(cls, limits: Limits, *, records_per_second: int) -> "Bounds":
-        """Return the bounds that the server states; a request holds no more than may be sent in a second."""
-        records = min(limits.records_per_request, records_per_second)
+        """Return the bounds that the server states; full requests use up what may be sent in a second."""
+        most = min(limits.records_per_request, records_per_second)
+        requests = -(-records_per_second // most)
+        records = records_per_second // requests
         return cls(records, limits.bytes_per_request, limits.inflated_bytes_per_request)
 
 
