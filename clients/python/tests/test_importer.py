@@ -237,6 +237,27 @@ def test_an_import_ends_though_the_outcome_of_old_jobs_is_forgotten(
     manifest.close()
 
 
+def test_the_status_api_is_waited_for_once_though_many_jobs_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Breaks if each of a thousand deleted jobs is waited for anew: for hours."""
+    monkeypatch.setattr(importing, "MAX_LAG_S", 0.1)
+    server, jobs = Server(), [job_made(dt.timedelta(days=31)) for _ in range(12)]
+    asked = 0
+
+    def count(request: httpx2.Request) -> None:
+        nonlocal asked
+        asked += "/job/" in request.url.path
+
+    server.fails, server.forgotten = count, frozenset(jobs)
+    manifest, path = Manifest(None), write_file(tmp_path, 12)
+    for number, job in enumerate(jobs):
+        manifest.accept(manifest.prepare(Batch(number, 1, b"x")), job)
+    assert run(server, path, manifest).is_done
+    assert len(jobs) <= asked <= len(jobs) + importing.FOLLOWERS
+    manifest.close()
+
+
 def test_a_job_that_is_not_known_yet_can_be_waited_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importing, "MAX_LAG_S", 0)
     for job in (job_made(dt.timedelta(hours=23)), str(uuid4())):

@@ -236,7 +236,9 @@ class Importer:
         """Wait for one job, in a thread; return what to store, in the main one."""
         job_id = batch.job or ""
         job = None
-        deadline = monotonic() + MAX_LAG_S
+        is_old = (job_age_s(job_id) or 0) > _KNOWN_AFTER_S
+        # Of old jobs together: thousands of them may be deleted.
+        deadline = (self._started_at if is_old else monotonic()) + MAX_LAG_S
         while job is None or not job.terminal:
             self._check_stop()
             try:
@@ -244,7 +246,7 @@ class Importer:
             except NotFoundError:
                 # Accepted, and not shown yet.
                 if monotonic() > deadline:
-                    if (job_age_s(job_id) or 0) > _KNOWN_AFTER_S:
+                    if is_old:
                         return lambda: self._forget(batch)
                     raise StoppedError(f"job {job_id} is not known to the status API yet") from None
                 self._stopping.wait(1.0)
