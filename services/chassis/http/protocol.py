@@ -174,8 +174,11 @@ class _Protocol(web.RequestHandler):
         super()._process_keepalive()
 
     def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's signature
-        """Resume reading if it is paused; aiohttp asks for it each time a body has been read."""
-        if self._reading_paused:
+        """Resume reading if anything may be left to read; aiohttp asks for it each time a body has been read.
+
+        The parser may stay paused when reading is not: it then goes on only when it is asked to.
+        """
+        if self._reading_paused or (self._last_body is not None and not self._last_body.is_eof()):
             super().resume_reading(resume_parser)
 
     def copy_body(self, body: bytes) -> StreamReader:

@@ -154,6 +154,53 @@ async def check_read_ahead(address: str) -> None:
     writer.transport.abort()
 
 
+CHUNKED = b"POST /things HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+# With the last of them, aiohttp's parser pauses, which shows only when it parses more.
+PAUSING_CHUNKS = b"1\r\nx\r\n" * (protocol.READ_AHEAD_BYTES // 16 + 1)
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+@pytest.mark.parametrize("rest", [b"4\r\nrest\r\n", b""], ids=["more", "no more"])
+def test_a_body_of_small_chunks_is_read_to_its_end(run: Callable[[Any], None], rest: bytes) -> None:
+    run(send_a_body_in_two_pieces(CHUNKED + PAUSING_CHUNKS, rest + LAST_CHUNK))
+
+
+async def send_a_body_in_two_pieces(first: bytes, second: bytes) -> None:
+    async with listening() as listener:
+        host, port = listener.address.split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(first)
+        assert listener._runner.server is not None
+        connections: Any = listener._runner.server.connections
+        await until(lambda: any(is_waiting_for_more(each) for each in connections))
+        writer.write(second)
+        async with asyncio.timeout(5):
+            assert b" 201 " in await reader.readuntil(b"}")
+        writer.close()
+
+
+def is_waiting_for_more(connection: Any) -> bool:
+    body = connection._last_body
+    return body is not None and body.total_bytes > 0 and body._size == 0
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_body_of_small_chunks_does_not_hold_up_the_next_one(run: Callable[[Any], None]) -> None:
+    run(send_a_body_behind_small_chunks())
+
+
+async def send_a_body_behind_small_chunks() -> None:
+    async with listening() as listener:
+        host, port = listener.address.split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        async with asyncio.timeout(5):
+            for sent in (CHUNKED + PAUSING_CHUNKS + LAST_CHUNK, POST % 4 + b"body", POST % 4 + b"body"):
+                writer.write(sent)
+                assert b" 201 " in await reader.readuntil(b"}")
+        writer.close()
+
+
 async def test_an_idle_connection_keeps_no_body_that_was_not_read(address: str) -> None:
     """I8. Breaks: thousands of clients are refused without their bodies being read, and keep their connections."""
     gate = HELD_REQUESTS["idle"] = HeldRequest()
