@@ -40,6 +40,7 @@ class _Protocol(web.RequestHandler):
     """
 
     __slots__ = (
+        "_answered",
         "_direct",
         "_half_closed",
         "_head_timeout",
@@ -47,7 +48,6 @@ class _Protocol(web.RequestHandler):
         "_in_exchange",
         "_last_body",
         "_parked_waiter",
-        "_unanswered",
     )
 
     def __init__(self, *args: Any, direct: DirectHandler | None = None, **kwargs: Any) -> None:
@@ -56,8 +56,7 @@ class _Protocol(web.RequestHandler):
         self._head_timeout: asyncio.TimerHandle | None = None
         self._last_body: StreamReader | None = None
         self._half_closed = False
-        # Requests that have arrived and were not responded to.
-        self._unanswered = 0
+        self._answered = 0
         # Whether the direct handler has the request; what arrives meanwhile is held back from aiohttp.
         self._in_exchange = False
         self._held: list[Any] = []
@@ -84,7 +83,6 @@ class _Protocol(web.RequestHandler):
         super().data_received(data)
         self._waiter = waiter
         if len(self._messages) > queued:
-            self._unanswered += len(self._messages) - queued
             self._last_body = self._messages[-1][1]
             if self._in_exchange:
                 self._hold_messages()
@@ -102,6 +100,11 @@ class _Protocol(web.RequestHandler):
         self._messages.clear()
         if len(self._held) >= self._max_msg_queue_size and not self._buffer_paused:
             self._pause_reading_for_buffer()
+
+    @property
+    def _unanswered(self) -> int:
+        """Requests that have arrived and were not responded to."""
+        return self._request_count - self._answered
 
     @property
     def _is_idle(self) -> bool:
@@ -153,7 +156,7 @@ class _Protocol(web.RequestHandler):
         self._in_exchange = self._request_in_progress = False
         # aiohttp may have begun to wait since.
         self._waiter, self._parked_waiter = self._waiter or self._parked_waiter, None
-        self._unanswered -= 1
+        self._answered += 1
         self._messages.extend(self._held)
         self._held.clear()
         if self._handler_waiter is not None and not self._handler_waiter.done():
@@ -191,22 +194,35 @@ class _Protocol(web.RequestHandler):
     def eof_received(self) -> bool:  # type: ignore[override] # aiohttp's returns None, which closes the connection
         """Keep the connection while responses are due."""
         self._half_closed = True
+        self._find_last_body()
+        self._end_last_body()
+        return self._unanswered > 0
+
+    def _find_last_body(self) -> None:
+        """Take notice of requests behind a declined upgrade: aiohttp parses them as it responds to that."""
+        if self._messages:
+            self._last_body = self._messages[-1][1]
+
+    def _end_last_body(self) -> None:
+        """End a body of which no more can arrive."""
         if self._last_body is not None and not self._last_body.is_eof():
             self._last_body.set_exception(web.RequestPayloadError("the body is shorter than declared"))
             # Nothing is left to discard after the response.
             self._last_body.feed_eof()
-        return self._unanswered > 0
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Close the connection after the last response to a client that has closed its sending side."""
         result = await super().finish_response(request, resp, start_time)
+        self._find_last_body()
+        if self._half_closed:
+            self._end_last_body()
         content = request.content
         if content.is_eof() and content.exception() is None:
             # An idle connection would keep what the handler did not read.
             content.read_nowait()
-        self._unanswered -= 1
+        self._answered += 1
         if not resp.keep_alive:
             # aiohttp closes the connection next: the direct handler must not begin with what arrives meanwhile.
             self._direct = None

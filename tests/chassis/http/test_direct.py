@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from structlog.testing import LogCapture
 
+from services.chassis.http import protocol
 from services.chassis.http.direct import Exchange
 from services.chassis.http.server import HttpServer
 from tests.chassis.eventually import until
-from tests.chassis.http.server_fixtures import listening, logged, request_counts, reset
+from tests.chassis.http.server_fixtures import HELD_REQUESTS, HeldRequest, listening, logged, request_counts, reset
 
 __all__ = ["logged"]
 
@@ -142,6 +143,54 @@ async def test_a_client_that_does_not_wait_is_not_read_without_bound(
             received = await reader.read()
     assert received.count(b'"id":"1"') == 5_000
     assert b'"id":"2"' in received
+
+
+UPGRADE = b"GET /things/up HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+async def test_requests_behind_a_declined_upgrade_are_due_as_well(server: HttpServer, handler: DirectHandler) -> None:
+    """Breaks: the connection takes itself for idle, and responds to the last request first."""
+    gate = HELD_REQUESTS["upgrade"] = HeldRequest()
+    async with connected(server) as (reader, writer):
+        writer.write(UPGRADE + GET)
+        assert b'"id":"up"' in await read_response(reader)
+        assert b'"id":"1"' in await read_response(reader)
+        writer.write(b"GET /held/upgrade HTTP/1.1\r\nHost: x\r\n\r\n")
+        await gate.entered.wait()
+        writer.write(PUT)
+        await until(lambda: connection_of(server)._unanswered == 2)
+        gate.opened.set()
+        assert b'"held":true' in await read_response(reader)
+        assert (await read_response(reader)).startswith(b"HTTP/1.1 404 ")
+        writer.write(PUT)
+        assert (await read_response(reader)).endswith(b"direct")
+    assert len(handler.exchanges) == 1
+
+
+async def test_a_body_behind_a_declined_upgrade_may_be_shorter_than_declared(server: HttpServer) -> None:
+    async with connected(server) as (reader, writer):
+        writer.write(UPGRADE + POST[:-1])
+        writer.write_eof()
+        assert b'"id":"up"' in await read_response(reader)
+        assert (await read_response(reader)).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_reading_a_body_does_not_parse_again(
+    server: HttpServer, handler: DirectHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[bytes] = []
+    data_received = protocol._Protocol.data_received
+
+    def observe(self: Any, data: bytes) -> None:
+        parsed.append(data)
+        data_received(self, data)
+
+    monkeypatch.setattr(protocol._Protocol, "data_received", observe)
+    async with connected(server) as (reader, writer):
+        writer.write(PUT)
+        await read_response(reader)
+    assert handler.exchanges[0].body == b"body"
+    assert parsed == [PUT]
 
 
 async def test_requests_that_arrive_together_take_the_usual_way(server: HttpServer, handler: DirectHandler) -> None:
