@@ -22,7 +22,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.producer.message_accumulator import MessageBatch
 from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy, _DefaultRecordPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
@@ -81,6 +81,9 @@ def _send(connection: AIOKafkaConnection, *arguments: Any, **options: Any) -> An
     """Send a request; raise `KafkaConnectionError` when the transport is closed already."""
     try:
         return _send_request(connection, *arguments, **options)
+    except (KafkaError, NotImplementedError):
+        # RuntimeErrors too, such as of brokers that are too old: nothing has been written.
+        raise
     except RuntimeError as error:
         connection.close(reason=CloseReason.CONNECTION_BROKEN)
         raise KafkaConnectionError(f"the connection to {connection.host}:{connection.port} is closed") from error

@@ -10,12 +10,13 @@ import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection
-from aiokafka.errors import KafkaConnectionError, OutOfOrderSequenceNumber
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError, OutOfOrderSequenceNumber
 from aiokafka.protocol.admin import ApiVersionRequest
 
 from sandbox.kafka import KafkaCluster
 from services.chassis.kafka import aiokafka_patches
 from services.chassis.kafka.consumer_client import close_client, create_client
+from services.chassis.kafka.describe_quorum import DescribeQuorumRequest
 from services.chassis.kafka.producer import Producer, ProducerRecord
 from services.chassis.runtime.errors import UnavailableError
 from tests.chassis.eventually import until
@@ -155,3 +156,20 @@ def test_a_request_over_a_closed_transport_fails_as_aiokafka_expects() -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         error = runner.run(send_over_a_closed_transport())
     assert isinstance(error, KafkaConnectionError), repr(error)
+
+
+async def test_a_request_that_brokers_are_too_old_for_leaves_the_connection() -> None:
+    """Breaks: `BrokerClock` takes old brokers for broken connections, and never reads the time in another way."""
+    aiokafka_patches.install()
+    accepted: list[asyncio.StreamWriter] = []
+    async with await asyncio.start_server(lambda _, writer: accepted.append(writer), "127.0.0.1", 0) as server:
+        connection = UnversionedConnection("127.0.0.1", server.sockets[0].getsockname()[1])
+        await connection.connect()
+        try:
+            with pytest.raises(IncompatibleBrokerVersion):
+                await connection.send(DescribeQuorumRequest())
+            assert connection.connected()
+        finally:
+            connection.close()
+            for writer in accepted:
+                writer.close()
