@@ -2,6 +2,7 @@
 
 from services.ledger.adapters.entries import FIRST_BATCH, LINES_PER_BATCH, MAX_BATCH
 from services.ledger.domain.listing import EntryQuery
+from services.ledger.domain.report import Filter
 from tests.ledger.api_fixtures import ApiClient, api
 from tests.ledger.records import DAY_US, NOON, an_order
 
@@ -30,3 +31,19 @@ async def test_batches_of_large_entries_are_small(api: ApiClient) -> None:
     first, *others = await batch_sizes(api, entries=40, lines=500)
     assert first == FIRST_BATCH
     assert max(others) * 500 <= LINES_PER_BATCH
+
+
+async def test_batches_of_further_entries_are_as_small_as_what_is_read_for_them(api: ApiClient) -> None:
+    """I8. Breaks: an entry without records of its own counted as one without lines, but all its group's are loaded."""
+    lines = [("p1", 1, "1")] * 250
+    for n in range(40):
+        sales = {"site": api.site, "when": NOON + n * DAY_US, "lines": lines}
+        await api.harness.record(*(an_order(f"{n:05}", channel=channel, **sales) for channel in ("a", "b")))
+    for channel in ("a", "b"):
+        query = EntryQuery(site=api.site, filter=Filter(channel=channel))
+        batches = [batch async for batch in api.harness.entries.iterate_oldest(query)]
+        listed = [(each.key.order_id, each.entry.channel) for batch in batches for each in batch]
+        assert listed == [(f"{n:05}", channel) for n in range(40)]
+        first, *others = map(len, batches)
+        assert first == FIRST_BATCH
+        assert max(others) * 500 <= LINES_PER_BATCH

@@ -30,16 +30,18 @@ class MongoEntryReader(EntryReader):
             cursor = self._entries.find(_conditions(query, after="$lt")).sort("position", -1).hint(_index(query))
             found = await cursor.limit(rows + 1).batch_size(rows + 2).to_list(None)
             following = found[rows - 1]["position"] if len(found) > rows else None
-            return EntryPage(await self._resolve(found[:rows]), following)
+            listed = found[:rows]
+            return EntryPage(_list_entries(listed, await self._load_groups(listed)), following)
 
     async def iterate_oldest(self, query: EntryQuery) -> AsyncGenerator[Sequence[ListedEntry]]:
         upcoming = asyncio.create_task(self._read_oldest(query, FIRST_BATCH))
         try:
             while found := await upcoming:
+                groups = await self._load_groups(found)
                 query = replace(query, after=found[-1]["position"])
                 # MongoDB reads the next batch while the caller is busy with this one.
-                upcoming = asyncio.create_task(self._read_oldest(query, _rows_of_next_batch(found)))
-                yield await self._resolve(found)
+                upcoming = asyncio.create_task(self._read_oldest(query, _rows_of_next_batch(len(found), groups)))
+                yield _list_entries(found, groups)
         finally:
             await asyncio.gather(upcoming, return_exceptions=True)
 
@@ -54,31 +56,31 @@ class MongoEntryReader(EntryReader):
             document = await self._entries.find_one({"_id": documents.group_id(key)})
         return [] if document is None else documents.group_from(document).entries
 
-    async def _resolve(self, found: Sequence[Mapping[str, Any]]) -> list[ListedEntry]:
-        """Return the entries of the documents; those of further entries have no records of their own."""
-        groups = await self._load_groups({document["group"] for document in found if "group" in document})
-        entries = []
-        for document in found:
-            group = groups.get(document["group"]) if "group" in document else documents.group_from(document)
-            derived = [] if group is None else group.entries
-            number = int(document.get("number", 0))
-            # The group may have changed since its further entry was read.
-            if group is not None and number < len(derived):
-                entries.append(ListedEntry(document["position"], group.key, derived[number]))
-        return entries
-
-    async def _load_groups(self, ids: set[str]) -> dict[str, Group]:
-        if not ids:
-            return {}
-        found = await self._entries.find({"_id": {"$in": sorted(ids)}}).to_list(None)
-        return {document["_id"]: documents.group_from(document) for document in found}
+    async def _load_groups(self, found: Sequence[Mapping[str, Any]]) -> dict[str, Group]:
+        """Return the groups of the documents by id; the document of a further entry has no records of its own."""
+        groups = {document["_id"]: documents.group_from(document) for document in found if "group" not in document}
+        if others := {document["group"] for document in found if "group" in document} - groups.keys():
+            with mongo_errors():
+                loaded = await self._entries.find({"_id": {"$in": sorted(others)}}).to_list(None)
+            groups |= {document["_id"]: documents.group_from(document) for document in loaded}
+        return groups
 
 
-def _rows_of_next_batch(found: Sequence[Mapping[str, Any]]) -> int:
+def _list_entries(found: Sequence[Mapping[str, Any]], groups: Mapping[str, Group]) -> list[ListedEntry]:
+    entries = []
+    for document in found:
+        group = groups.get(document.get("group", document["_id"]))
+        number = int(document.get("number", 0))
+        # The group may have changed since its further entry was read.
+        if group is not None and number < len(group.entries):
+            entries.append(ListedEntry(document["position"], group.key, group.entries[number]))
+    return entries
+
+
+def _rows_of_next_batch(rows: int, groups: Mapping[str, Group]) -> int:
     """How many entries to read next: an entry may have hundreds of lines, and a batch must fit into little memory."""
-    records = [record for each in found for kind in ("orders", "returns") for record in each.get(kind, ())]
-    lines = sum(len(record["lines"]) for record in records)
-    return max(1, min(MAX_BATCH, LINES_PER_BATCH * len(found) // max(lines, 1)))
+    lines = sum(group.line_count for group in groups.values())
+    return max(1, min(MAX_BATCH, LINES_PER_BATCH * rows // max(lines, 1)))
 
 
 def _index(query: EntryQuery) -> str:
