@@ -94,13 +94,13 @@ async def build(settings: Settings) -> Service:
     publisher = MovementPublisher(mongo, backing.producer, MovementEncoder(schemas))
     publish = Drain("publish", publisher.publish, start_when=is_prepared)
 
-    async def fold_movements() -> int:
-        count = await sums.fold()
-        if count:
+    async def fold_movements() -> bool:
+        folded = await sums.fold()
+        if folded.count:
             publish.wake()
-        return count
+        return folded.has_more
 
-    fold = Drain("fold", fold_movements, start_when=is_prepared, pause_s=FOLD_INTERVAL_S)
+    fold = Drain("fold", fold_movements, start_when=is_prepared, interval_s=FOLD_INTERVAL_S)
     dead_letter_limit = DeadLetterLimit.from_settings(settings)
     worker = Worker(
         record_sales.Deps(

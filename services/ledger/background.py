@@ -15,17 +15,22 @@ _LOG = logger(__name__)
 
 
 class Drain(BackgroundTask):
-    """Runs `step` until it returns 0, then waits for `wake()` or half a second: other replicas record, too.
+    """Runs `step` again at once while it returns that more waits, otherwise after `interval_s` or `wake()`.
 
-    It rests for `pause_s` between two runs, so that more is there for each.
+    `interval_s` must be short: what other replicas record wakes nobody here.
     """
 
     def __init__(
-        self, name: str, step: Callable[[], Awaitable[int]], *, start_when: Callable[[], bool], pause_s: float = 0.0
+        self,
+        name: str,
+        step: Callable[[], Awaitable[int]],
+        *,
+        start_when: Callable[[], bool],
+        interval_s: float = IDLE_INTERVAL_S,
     ) -> None:
         async def run() -> float:
             try:
-                return pause_s if start_when() and await step() else IDLE_INTERVAL_S
+                return 0.0 if start_when() and await step() else interval_s
             except ContentionError:
                 # Another replica does the same.
                 return CONFLICT_INTERVAL_S

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from services.ledger.domain.entries import Entry, Group, GroupKey
 from services.ledger.domain.listing import EntryPage, EntryQuery, ListedEntry
-from services.ledger.domain.movement import Book, GroupChange, Movement, Part, StoredGroup, StoredSums
+from services.ledger.domain.movement import Book, Folded, GroupChange, Movement, Part, StoredGroup, StoredSums
 from services.ledger.domain.report import MonthSums, ReportQuery
 from services.ledger.domain.sums import Sums
 
@@ -77,8 +77,8 @@ class Ledger(Protocol):
 class SumStore(Protocol):
     """Where sums are kept."""
 
-    async def fold(self) -> int:
-        """Add a batch of movements to the sums; returns how many. Raises `ContentionError`, `UnavailableError`."""
+    async def fold(self) -> Folded:
+        """Add a batch of movements to the sums. Raises `ContentionError` and `UnavailableError`."""
 
     async def retired(self, book: Book) -> Sums:
         """Return the sums of groups that were deleted."""

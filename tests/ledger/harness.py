@@ -99,7 +99,7 @@ class Harness:
         async with _FOLDING:
             while True:
                 try:
-                    if not await self.sums.fold():
+                    if not (await self.sums.fold()).count:
                         return
                 except ContentionError:
                     continue

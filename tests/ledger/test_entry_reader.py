@@ -37,8 +37,9 @@ async def test_batches_of_further_entries_are_as_small_as_what_is_read_for_them(
     """I8. Breaks: an entry without records of its own counted as one without lines, but all its group's are loaded."""
     lines = [("p1", 1, "1")] * 250
     for n in range(40):
-        sales = {"site": api.site, "when": NOON + n * DAY_US, "lines": lines}
-        await api.harness.record(*(an_order(f"{n:05}", channel=channel, **sales) for channel in ("a", "b")))
+        when = NOON + n * DAY_US
+        orders = [an_order(f"{n:05}", site=api.site, channel=each, when=when, lines=lines) for each in ("a", "b")]
+        await api.harness.record(*orders)
     for channel in ("a", "b"):
         query = EntryQuery(site=api.site, filter=Filter(channel=channel))
         batches = [batch async for batch in api.harness.entries.iterate_oldest(query)]

@@ -19,7 +19,7 @@ from services.ledger.adapters.ledger import MongoLedger, MongoTransaction
 from services.ledger.adapters.sums import MongoSums
 from services.ledger.domain import entries as entries_module
 from services.ledger.domain.entries import Group
-from services.ledger.domain.movement import Movement
+from services.ledger.domain.movement import Folded, Movement
 from services.ledger.flows import record_sales
 from services.ledger.wire import documents
 from tests.ledger.fuzzing import Crashes, Trial, play
@@ -116,7 +116,7 @@ class NoTransaction(MongoLedger):
 class FoldWithoutTransaction(MongoSums):
     """A planted bug: sums are changed first, and movements marked afterwards."""
 
-    async def fold(self) -> int:
+    async def fold(self) -> Folded:
         movements = self._mongo.collection(MOVEMENTS)
         found = await movements.find({"folded": False}).limit(5).to_list(None)
         changes = sums_module._changes_of(map(documents.movement_from, found))
@@ -125,7 +125,7 @@ class FoldWithoutTransaction(MongoSums):
             await self._mongo.collection(SUMS).replace_one({"_id": each["_id"]}, each, upsert=True)
         sums_module._FOLDED()
         await movements.update_many({"_id": {"$in": [each["_id"] for each in found]}}, {"$set": {"folded": True}})
-        return len(found)
+        return Folded(len(found), has_more=len(found) == 5)
 
 
 def latest_by_arrival(group: Group, record: Any, key: bytes) -> Group:

@@ -20,7 +20,7 @@ from services.chassis.runtime.errors import ContentionError
 from services.chassis.runtime.failpoints import failpoint
 from services.ledger.adapters.collections import BOOKS, ENTRIES, MOVEMENTS, SUMS
 from services.ledger.domain.entries import Group
-from services.ledger.domain.movement import Book, Movement, Part, StoredSums
+from services.ledger.domain.movement import Book, Folded, Movement, Part, StoredSums
 from services.ledger.domain.report import STORE, Filter, MonthSums, ReportQuery
 from services.ledger.domain.sums import Sums, add_to, months_between, without_store
 from services.ledger.ports import ReportReader, ReportView, SumStore
@@ -43,7 +43,7 @@ class MongoSums(SumStore, ReportReader):
         majority = ReadConcern("majority")
         self._movements = mongo.collection(MOVEMENTS).with_options(read_concern=majority)
 
-    async def fold(self) -> int:
+    async def fold(self) -> Folded:
         with mongo_errors():
             waiting = self._movements.find({"folded": False}, {"size": 1}).limit(MAX_MOVEMENTS_PER_FOLD)
             found = await waiting.to_list(None)
@@ -52,11 +52,11 @@ class MongoSums(SumStore, ReportReader):
         fitting = max(sum(size <= MAX_CELLS_PER_FOLD for size in sizes), 1)
         ids = [document["_id"] for document in found[:fitting]]
         if not ids:
-            return 0
+            return Folded(0, has_more=False)
         async with self._mongo.transaction() as session:
             count = await self._fold(ids, session)
             _FOLDED()
-        return count
+        return Folded(count, has_more=len(found) == MAX_MOVEMENTS_PER_FOLD or fitting < len(found))
 
     async def _fold(self, ids: Sequence[str], session: Any) -> int:
         where = {"_id": {"$in": ids}, "folded": False}

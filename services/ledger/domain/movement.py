@@ -70,6 +70,13 @@ class Movement(Struct, frozen=True):
     parts: Sequence[Part]
 
 
+class Folded(Struct, frozen=True):
+    """How many movements were folded, and whether more were waiting than fit into one transaction."""
+
+    count: int
+    has_more: bool
+
+
 class MovementBuilder:
     """Collects the changes of one transaction."""
 

@@ -62,7 +62,7 @@ async def _begin(site: int, deps: Deps) -> Book | None:
 async def _fold_all(deps: Deps) -> None:
     while True:
         try:
-            if not await deps.sums.fold():
+            if not (await deps.sums.fold()).count:
                 return
         except ContentionError:
             # The service does the same.
