@@ -18,7 +18,7 @@ import xlsxwriter
 from tillstream import Client, NotAllowedError, RetryPolicy, UnreachableError
 from tillstream import importer as importing
 from tillstream.importer import Importer, ImportOptions, Progress, StoppedError
-from tillstream.manifest import Manifest, ManifestLockedError
+from tillstream.manifest import Manifest, ManifestLockedError, Tally
 from tillstream.packing import Batch
 from tillstream.report import write_failed
 from tillstream.sources.flat import FlatOptions
@@ -39,6 +39,7 @@ class Server:
         self.unprocessed: frozenset[str] = frozenset()
         self.fails: Callable[[httpx2.Request], None] = lambda _: None
         self.refuses: httpx2.Response | None = None
+        self.refuses_tokens: httpx2.Response | None = None
         self.forgotten: frozenset[str] = frozenset()
 
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
@@ -49,7 +50,9 @@ class Server:
     def _respond(self, request: httpx2.Request) -> httpx2.Response:
         path = request.url.path
         if path.endswith("/oauth2/token"):
-            return httpx2.Response(200, json={"token_type": "bearer", "access_token": "t", "expires_in": 3600})
+            return self.refuses_tokens or httpx2.Response(
+                200, json={"token_type": "bearer", "access_token": "t", "expires_in": 3600}
+            )
         if path.endswith("/limits"):
             return httpx2.Response(200, json=self._limits())
         if request.method == "POST":
@@ -327,6 +330,27 @@ def test_a_refused_client_ends_the_import(tmp_path: Path) -> None:
     manifest = Manifest(None)
     with pytest.raises(NotAllowedError):
         run(server, path, manifest)
+    manifest.close()
+
+
+def test_a_refused_token_fails_no_record(tmp_path: Path) -> None:
+    """Breaks if a 400 of the token endpoint is taken for one of the import: a hundred records would be failed."""
+    server, path = Server(), write_file(tmp_path, 30)
+
+    def expire(request: httpx2.Request) -> None:
+        if request.url.path.endswith("/limits"):
+            server.refuses = httpx2.Response(401, json={"code": "UNAUTHORIZED", "detail": "revoked"})
+            server.refuses_tokens = httpx2.Response(400, json={"error": "unauthorized_client"})
+
+    server.fails = expire
+    manifest = Manifest(None)
+    with pytest.raises(NotAllowedError):
+        run(server, path, manifest)
+    assert manifest.tally() == Tally(0, 0, 0, 0)
+    assert manifest.fault_table() == []
+    server.fails = lambda _: None
+    server.refuses = server.refuses_tokens = None
+    assert run(server, path, manifest).tally.succeeded == 30
     manifest.close()
 
 

@@ -3,7 +3,7 @@
 import gzip
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from uuid import uuid1, uuid4
@@ -21,17 +21,26 @@ SECRET = "s3cret-canary"
 Reply = httpx2.Response | Exception
 
 
+def fresh(reply: httpx2.Response) -> httpx2.Response:
+    """Return a copy: a response that was read belongs to one client."""
+    return httpx2.Response(reply.status_code, headers=reply.headers, content=reply.content)
+
+
 class Server:
     """Answers token requests, and all others with the prescribed replies in turn; the last one repeats."""
 
-    def __init__(self, *replies: Reply, lifetime_s: int = 28_800) -> None:
+    def __init__(self, *replies: Reply, lifetime_s: int = 28_800, refusals: Sequence[httpx2.Response] = ()) -> None:
         self.replies = list(replies)
+        # Of token requests, before one is granted.
+        self.refusals = list(refusals)
         self.lifetime_s = lifetime_s
         self.tokens: list[str] = []
         self.requests: list[httpx2.Request] = []
 
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
         if request.url.path.endswith("/oauth2/token"):
+            if self.refusals:
+                return fresh(self.refusals.pop(0))
             self.tokens.append(request.url.path)
             token = f"token{len(self.tokens)}"
             return httpx2.Response(
@@ -41,7 +50,7 @@ class Server:
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         if isinstance(reply, Exception):
             raise reply
-        return httpx2.Response(reply.status_code, headers=reply.headers, content=reply.content)
+        return fresh(reply)
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +125,7 @@ async def test_a_token_is_fetched_once_and_sent(limits: Callable[..., Any]) -> N
         problem(429, "RATE_LIMITED", **{"Retry-After": "2"}),
         problem(503, "UNAVAILABLE", **{"Retry-After": "2"}),
         httpx2.Response(502, text="bad gateway", headers={"Retry-After": "2"}),
+        problem(408, "BODY_TIMEOUT", **{"Retry-After": "2"}),
     ],
 )
 async def test_a_busy_server_is_asked_again_when_it_said_so(
@@ -170,6 +180,34 @@ async def test_a_refusal_is_an_error_with_code_pointer_and_request(
     assert (raised.value.status, raised.value.code, raised.value.request_id) == (status, "SOME_CODE", "r1")
     assert [(fault.pointer, fault.code) for fault in raised.value.faults] == [("/0", "SOME_CODE")]
     assert all(part in str(raised.value) for part in ("SOME_CODE", "a reason", "r1"))
+    assert pauses == []
+
+
+async def test_a_token_request_that_was_too_slow_is_sent_again(limits: Callable[..., Any], pauses: list[float]) -> None:
+    server = Server(GOOD, refusals=[problem(408, "BODY_TIMEOUT"), problem(503, "UNAVAILABLE")])
+    assert (await limits(server)).records_per_second == 100
+    assert len(pauses) == 2
+
+
+@pytest.mark.parametrize(
+    ("refusal", "error"),
+    [
+        (httpx2.Response(400, json={"error": "invalid_request"}), tillstream.NotAllowedError),
+        (httpx2.Response(400, json={"error": "unauthorized_client"}), tillstream.NotAllowedError),
+        (httpx2.Response(401, json={"error": "invalid_client"}), tillstream.NotAllowedError),
+        (httpx2.Response(403, text="<html>"), tillstream.NotAllowedError),
+        (httpx2.Response(404, text="<html>"), tillstream.UnexpectedResponseError),
+        (httpx2.Response(301, headers={"Location": "https://t.example/"}), tillstream.UnexpectedResponseError),
+        (httpx2.Response(200, text="<html>"), tillstream.UnexpectedResponseError),
+    ],
+)
+async def test_a_refused_token_request_says_nothing_of_what_was_to_be_sent(
+    limits: Callable[..., Any], refusal: httpx2.Response, error: type[Exception], pauses: list[float]
+) -> None:
+    """Breaks if the refusal is taken for one of the request, whose records would be reported as failed."""
+    with pytest.raises(error) as raised:
+        await limits(Server(GOOD, refusals=[refusal]))
+    assert type(raised.value) is error
     assert pauses == []
 
 
@@ -237,6 +275,62 @@ def test_each_attempt_of_a_post_has_the_same_key_and_body() -> None:
     assert str(first.url) == "https://t.example/omnichannel/api/v1/a%2Fb/orders?mode=online"
     assert json.loads(gzip.decompress(first.content)) == [{"id": 1}]
     assert {request.content for request in server.requests[:3]} == {first.content}
+
+
+ONCE: dict[str, Callable[[Client], Any]] = {
+    "create_endpoint": lambda client: client.events.create_endpoint("https://r.example"),
+    "rotate_secret": lambda client: client.events.rotate_secret("e"),
+    "replay": lambda client: client.events.replay("e", event_id="x"),
+}
+ENDPOINT = {"id": "e", "url": "https://r.example", "types": [], "description": "", "ordered": False, "enabled": True}
+
+
+def call_once(name: str, *replies: Reply) -> list[httpx2.Request]:
+    """Call what must not be done twice, and return what was sent."""
+    server = Server(*replies)
+    http = httpx2.Client(transport=httpx2.MockTransport(server), base_url="https://t.example")
+    with Client("https://t.example", "c", SECRET, "k", http=http) as client:
+        try:
+            ONCE[name](client)
+        finally:
+            sent = server.requests
+    return sent
+
+
+@pytest.mark.parametrize("name", ONCE)
+@pytest.mark.parametrize("error", [httpx2.ReadTimeout("slow"), httpx2.ReadError("cut"), httpx2.WriteError("cut")])
+def test_what_may_have_been_done_already_is_not_done_again(name: str, error: Exception, pauses: list[float]) -> None:
+    """Breaks if a lost response makes a second endpoint, rotates a secret twice or replays twice."""
+    with pytest.raises(tillstream.OutcomeUnknownError, match="may have been carried out"):
+        call_once(name, error, GOOD)
+    assert pauses == []
+
+
+@pytest.mark.parametrize("name", ONCE)
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_server_that_failed_may_have_done_it(name: str, status: int, pauses: list[float]) -> None:
+    with pytest.raises(tillstream.UnavailableError):
+        call_once(name, problem(status, "SOME_CODE"), GOOD)
+    assert pauses == []
+
+
+@pytest.mark.parametrize("name", ONCE)
+def test_what_was_not_sent_or_not_accepted_is_sent_again(name: str) -> None:
+    replies: list[Reply] = [httpx2.ConnectError("refused"), httpx2.ConnectTimeout("slow"), problem(429, "RATE_LIMITED")]
+    endpoint = httpx2.Response(201, json=ENDPOINT | {"createdAt": "2026-01-01T00:00:00Z"})
+    assert len(call_once(name, *replies, endpoint)) == 4
+
+
+def test_a_single_record_is_sent_under_the_same_key_each_time() -> None:
+    """Breaks if a lost response of a PUT makes a second job."""
+    accepted = httpx2.Response(202, json={"message": "m", "time": 1, "jobId": "j"})
+    server = Server(httpx2.ReadError("cut"), accepted)
+    http = httpx2.Client(transport=httpx2.MockTransport(server), base_url="https://t.example")
+    with Client("https://t.example", "c", SECRET, "k", http=http) as client:
+        assert client.imports.send_one({"id": 1}, user_id="u").job_id == "j"
+        client.imports.send_one({"id": 1}, user_id="u", idempotency_key="mine")
+    keys = [request.headers["Idempotency-Key"] for request in server.requests]
+    assert keys[0] == keys[1] != keys[2] == "mine"
 
 
 class _Http(BaseHTTPRequestHandler):

@@ -2,15 +2,16 @@
 
 TillstreamError
 ├── UnreachableError        no response: the connection failed, or timed out, until the retries were used up
+│   └── OutcomeUnknownError lost connection of a request that must not be sent twice: it was not repeated
 ├── NotFinishedError        what was waited for had not ended in time
 ├── UnexpectedResponseError the response is not what the API documents
 └── ApiError                the API refused the request
     ├── NotAllowedError     401, 403: credentials, scopes or API key
     ├── NotFoundError       404
-    ├── InvalidRequestError 400, 405, 408, 413, 415, 422: the request must change
+    ├── InvalidRequestError 400, 405, 413, 415, 422: the request must change
     ├── ConflictError       409
     ├── RateLimitedError    429, until the retries were used up
-    └── UnavailableError    5xx, until the retries were used up
+    └── UnavailableError    5xx, 408, until the retries were used up
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,15 @@ class TillstreamError(Exception):
 
 
 class UnreachableError(TillstreamError):
-    """No response came; whether the request was carried out is unknown."""
+    """No response came; whether the request was carried out is unknown, unless it was not even sent."""
+
+    def __init__(self, message: str, *, was_sent: bool = True) -> None:
+        super().__init__(message)
+        self.was_sent = was_sent
+
+
+class OutcomeUnknownError(UnreachableError):
+    """The connection was lost, and the request may have been carried out: look before you send it again."""
 
 
 class NotFinishedError(TillstreamError):
@@ -95,12 +104,15 @@ class RateLimitedError(ApiError):
 
 
 class UnavailableError(ApiError):
-    """The server, or what it depends on, stayed unavailable through all retries."""
+    """The server, or what it depends on, stayed unavailable through all retries.
+
+    A request that must not be carried out twice is not retried: it may have been carried out.
+    """
 
 
 def error_class(status: int) -> type[ApiError]:
     """Return the class of the error that a status means."""
-    if status >= 500:
+    if status >= 500 or status == 408:
         return UnavailableError
     known: dict[int, type[ApiError]] = {
         401: NotAllowedError,

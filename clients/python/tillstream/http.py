@@ -11,13 +11,20 @@ from uuid import UUID
 
 import msgspec
 
-from tillstream.errors import ApiError, BodyFault, UnexpectedResponseError, error_class
+from tillstream.errors import (
+    ApiError,
+    BodyFault,
+    NotAllowedError,
+    TillstreamError,
+    UnexpectedResponseError,
+    error_class,
+)
 from tillstream.models import Pagination, Problem
 
 T = TypeVar("T")
 VERSION = "0.1.0"
 USER_AGENT = f"tillstream-client/{VERSION}"
-RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504})
+RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 IN_PROGRESS = "IDEMPOTENCY_IN_PROGRESS"
 MAX_BACKOFF_S = 20.0
 # A token is renewed this long before it expires.
@@ -127,6 +134,13 @@ def api_error(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
         ],
         retry_after_s=retry_after_s(headers),
     )
+
+
+def token_error(error: ApiError) -> TillstreamError:
+    """Return what a refused token request means; it says nothing of the request that the token is for."""
+    if error.status not in {400, 401, 403}:
+        return UnexpectedResponseError(f"no token was issued: {error}")
+    return NotAllowedError(error.detail, status=error.status, code=error.code, request_id=error.request_id)
 
 
 def _oauth_problem(body: bytes) -> Problem:

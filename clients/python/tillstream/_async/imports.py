@@ -6,6 +6,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 from tillstream._async.runtime import async_steps
 from tillstream._async.transport import AsyncTransport
@@ -52,16 +53,22 @@ class AsyncImports:
         return decode(response.body, Accepted)
 
     async def send_one(
-        self, record: Record, *, user_id: str, kind: Kind = "orders", mode: Mode | None = None
+        self,
+        record: Record,
+        *,
+        user_id: str,
+        kind: Kind = "orders",
+        mode: Mode | None = None,
+        idempotency_key: str | None = None,
     ) -> Accepted:
-        """Import one record of a user."""
+        """Import one record of a user; repeated under one idempotency key, as by `send`."""
         response = await self._transport.request(
             IMPORT,
             "PUT",
             f"{self._path}/{kind}/users/{quote(user_id, safe='')}",
             params={"mode": mode},
             content=gzip.compress(encode_records(record), mtime=0),
-            headers=_JSON,
+            headers=_JSON | {"Idempotency-Key": idempotency_key or uuid4().hex},
         )
         return decode(response.body, Accepted)
 

@@ -65,9 +65,13 @@ class Events:
     def create_endpoint(
         self, url: str, *, types: Sequence[str] = (), description: str = "", ordered: bool = False
     ) -> Endpoint:
-        """Send events to an address from now on; the secret of its signatures is in this answer only."""
+        """Send events to an address from now on; the secret of its signatures is in this answer only.
+
+        It is not sent again if it may have been carried out: after `OutcomeUnknownError` or `UnavailableError` look at
+        `endpoints`, and delete the one whose secret did not arrive.
+        """
         fields = {"url": url, "types": list(types), "description": description, "ordered": ordered}
-        return decode(self._send("POST", f"{self._path}/endpoints", fields), Endpoint)
+        return decode(self._send_once(f"{self._path}/endpoints", fields), Endpoint)
 
     def endpoint(self, endpoint_id: str) -> Endpoint:
         """Return an endpoint."""
@@ -75,15 +79,21 @@ class Events:
 
     def change_endpoint(self, endpoint_id: str, **fields: Any) -> Endpoint:
         """Change an endpoint: `url`, `types`, `description`, `ordered`, `enabled`."""
-        return decode(self._send("PATCH", self._endpoint(endpoint_id), fields), Endpoint)
+        path, content = self._endpoint(endpoint_id), encode_records(fields)
+        response = self._transport.request(EVENTS, "PATCH", path, content=content, headers=_JSON)
+        return decode(response.body, Endpoint)
 
     def delete_endpoint(self, endpoint_id: str) -> None:
         """Delete an endpoint."""
         self._transport.request(EVENTS, "DELETE", self._endpoint(endpoint_id))
 
     def rotate_secret(self, endpoint_id: str) -> Endpoint:
-        """Give an endpoint another secret, which is in this answer only; the old one signs for a while, too."""
-        return decode(self._send("POST", f"{self._endpoint(endpoint_id)}/rotate", {}), Endpoint)
+        """Give an endpoint another secret, which is in this answer only; the old one signs for a while, too.
+
+        It is not sent again if it may have been carried out: after `OutcomeUnknownError` or `UnavailableError` the
+        endpoint may have a secret that nobody knows. Rotate once more then.
+        """
+        return decode(self._send_once(f"{self._endpoint(endpoint_id)}/rotate", {}), Endpoint)
 
     def deliveries(self, endpoint_id: str, *, rows: int | None = None) -> Iterator[Delivery]:
         """Yield what was sent to an endpoint, and what came back, newest first."""
@@ -99,10 +109,14 @@ class Events:
         failed_since: datetime | None = None,
         event_id: str | None = None,
     ) -> Mapping[str, Any]:
-        """Send events again: all since an instant, those that failed since, or one."""
+        """Send events again: all since an instant, those that failed since, or one.
+
+        It is not sent again if it may have been carried out: after `OutcomeUnknownError` or `UnavailableError` a replay
+        may be running, as `deliveries` show.
+        """
         bounds = {"since": since, "failedSince": failed_since, "eventId": event_id}
         fields = {name: value for name, value in bounds.items() if value is not None}
-        body = self._send("POST", f"{self._endpoint(endpoint_id)}/replay", fields)
+        body = self._send_once(f"{self._endpoint(endpoint_id)}/replay", fields)
         return decode(body, dict[str, Any])
 
     def replay_state(self, endpoint_id: str, replay_id: str) -> Mapping[str, Any]:
@@ -118,9 +132,11 @@ class Events:
         """Return the public keys of the signatures `v1a`."""
         return self._transport.get(EVENTS, "/keys", dict[str, Any])
 
-    def _send(self, method: str, path: str, fields: Mapping[str, Any]) -> bytes:
+    def _send_once(self, path: str, fields: Mapping[str, Any]) -> bytes:
+        # The API keeps no keys: what is sent twice is done twice.
         content = encode_records(fields)
-        return (self._transport.request(EVENTS, method, path, content=content, headers=_JSON)).body
+        response = self._transport.request(EVENTS, "POST", path, content=content, headers=_JSON, is_repeatable=False)
+        return response.body
 
     def _endpoint(self, endpoint_id: str) -> str:
         return f"{self._path}/endpoints/{quote(endpoint_id, safe='')}"

@@ -10,7 +10,7 @@ import httpx2
 import msgspec
 
 from tillstream._sync.runtime import Http, Lock, sleep
-from tillstream.errors import TillstreamError, UnreachableError
+from tillstream.errors import OutcomeUnknownError, TillstreamError, UnreachableError
 from tillstream.http import (
     RENEW_BEFORE_S,
     USER_AGENT,
@@ -21,10 +21,12 @@ from tillstream.http import (
     api_error,
     decode,
     is_retried,
+    token_error,
 )
 from tillstream.models import Token
 
 T = TypeVar("T")
+_UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,15 @@ class Transport:
         params: Mapping[str, Any] | None = None,
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        is_repeatable: bool = True,
     ) -> Response:
         """Send a request until it is answered, and return the response.
 
         Busy and unavailable servers and lost connections are retried within the retry policy, a POST with the same
         `Idempotency-Key` each time. Raises `ApiError` and `UnreachableError`.
+
+        What is not repeatable does something each time that it is sent, whatever its key: it is retried only if it was
+        certainly not carried out. Then it raises `OutcomeUnknownError` after a lost connection.
         """
         sent = dict(headers or {})
         if method == "POST":
@@ -84,12 +90,14 @@ class Transport:
         while True:
             failure: TillstreamError
             retry_after_s = None
+            authorization = {"Authorization": f"Bearer {self._token(api, deadline)}"}
             try:
-                authorization = {"Authorization": f"Bearer {self._token(api, deadline)}"}
                 response = self._send(
                     method, api.base + path, params=_without_none(params), content=content, headers=sent | authorization
                 )
             except UnreachableError as error:
+                if error.was_sent and not is_repeatable:
+                    raise OutcomeUnknownError(f"{error}; the request may have been carried out") from error
                 failure = error
             else:
                 if response.status < 400:
@@ -101,7 +109,9 @@ class Transport:
                     has_renewed = True
                     self._tokens.pop(api.name, None)
                     continue
-                if not is_retried(failure.status, failure.code):
+                # Of all that is retried, only the limit says for certain that nothing was done.
+                may_repeat = is_repeatable or failure.status == 429
+                if not may_repeat or not is_retried(failure.status, failure.code):
                     raise failure
                 retry_after_s = failure.retry_after_s
             self._pause(failure, attempt, retry_after_s, deadline)
@@ -151,7 +161,7 @@ class Transport:
                     return decode(response.body, Token)
                 failure = api_error(response.status, response.headers, response.body)
                 if not is_retried(failure.status, failure.code):
-                    raise failure
+                    raise token_error(failure)
                 retry_after_s = failure.retry_after_s
             self._pause(failure, attempt, retry_after_s, deadline)
             attempt += 1
@@ -161,7 +171,8 @@ class Transport:
             response = self._http.request(method, path, **options)
         except httpx2.TransportError as error:
             # The text of the error may hold addresses, never what was sent.
-            raise UnreachableError(f"cannot reach {self._http.base_url}: {error or type(error).__name__}") from error
+            message = f"cannot reach {self._http.base_url}: {error or type(error).__name__}"
+            raise UnreachableError(message, was_sent=not isinstance(error, _UNSENT)) from error
         if response.status_code == 429:
             self.throttled += 1
         return Response(response.status_code, response.headers, response.content)
