@@ -37,6 +37,8 @@ class _Running:
             await self.sender.drain(DRAIN_S)
         except UnavailableError:
             _LOG.warning("requests not recorded, they will be repeated", endpointId=self.sender.endpoint.id)
+        except Exception:  # noqa: BLE001 - a sender that is half stopped would send no more events
+            _LOG.exception("requests not recorded", endpointId=self.sender.endpoint.id)
         await self.recording.stop()
 
 
@@ -146,4 +148,9 @@ class Dispatcher(BackgroundTask):
 
     async def _stop_all(self, endpoint_ids: Collection[str]) -> None:
         # Together: the other leases have to be renewed in time.
-        await asyncio.gather(*(self._running.pop(endpoint_id).stop() for endpoint_id in list(endpoint_ids)))
+        await asyncio.gather(*(self._stop_one(endpoint_id) for endpoint_id in list(endpoint_ids)))
+
+    async def _stop_one(self, endpoint_id: str) -> None:
+        # Forgotten only afterwards: if this is cancelled, `stop` must find the sender.
+        await self._running[endpoint_id].stop()
+        del self._running[endpoint_id]

@@ -1,19 +1,22 @@
 """Processes share the endpoints, and take over from those that stop or die."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 
 import pytest
 
 from services.chassis.mongodb.client import Mongo
+from services.webhooks import background
 from services.webhooks.adapters.http_transport import HttpTransport
 from services.webhooks.adapters.lease_store import MongoLeaseStore
 from services.webhooks.adapters.notifier import SiteNotifier
 from services.webhooks.background import Dispatcher
+from services.webhooks.domain.delivery import DeliveryState, Outcome
 from services.webhooks.domain.endpoint import Endpoint, Progress
 from services.webhooks.domain.leases import fair_share
 from tests.chassis.eventually import until
-from tests.webhooks.events import NOON_US, SITE
+from tests.webhooks.events import NOON_US, SITE, an_event
 from tests.webhooks.feed_fixtures import mongo
 from tests.webhooks.sender_harness import SECOND_US, SenderHarness
 from tests.webhooks.sender_process import build, now_us
@@ -21,6 +24,8 @@ from tests.webhooks.sender_process import build, now_us
 __all__ = ["mongo"]
 
 LEASE_US = 10 * SECOND_US
+# No lease expires on a machine that is slow: tests wake the dispatchers.
+LONG_S = 600.0
 
 
 @pytest.mark.parametrize(
@@ -119,7 +124,7 @@ async def start(mongo: Mongo) -> AsyncIterator[Callable[[], Awaitable[Dispatcher
         stack.push_async_callback(transport.stop)
 
         async def start() -> Dispatcher:
-            dispatcher = build(mongo, SiteNotifier(max_waiters=0), transport)
+            dispatcher = build(mongo, SiteNotifier(max_waiters=0), transport, lease_s=LONG_S)
             await dispatcher.start()
             stack.push_async_callback(dispatcher.stop)
             return dispatcher
@@ -135,9 +140,52 @@ async def test_dispatchers_share_endpoints(harness: SenderHarness, start: Callab
     second = await start()
 
     def are_apart() -> bool:
+        first.wake()
+        second.wake()
         assert not first.senders.keys() & second.senders.keys()
         return (len(first.senders), len(second.senders)) == (5, 4)
 
-    await until(are_apart, deadline_s=20)
+    await until(are_apart)
     await first.stop()
-    await until(lambda: len(second.senders) == 9, deadline_s=20)
+    second.wake()
+    await until(lambda: len(second.senders) == 9)
+
+
+class HangingTransport:
+    """Accepts each event once it is `released`."""
+
+    def __init__(self) -> None:
+        self.hanging = 0
+        self.released = asyncio.Event()
+
+    async def post(self, _url: str, _headers: Mapping[str, str], _body: bytes) -> Outcome:
+        self.hanging += 1
+        await self.released.wait()
+        return Outcome(at_us=now_us(), latency_ms=1, status=200)
+
+
+def task_names() -> set[str]:
+    return {task.get_name() for task in asyncio.all_tasks()}
+
+
+async def test_a_process_that_stops_while_it_stops_a_sender_records_what_is_in_flight(
+    harness: SenderHarness, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "DRAIN_S", 30.0)
+    await add_endpoints(harness, 1)
+    transport = HangingTransport()
+    dispatcher = build(mongo, SiteNotifier(max_waiters=0), transport, lease_s=LONG_S)  # type: ignore[arg-type]
+    await dispatcher.start()
+    await until(lambda: len(dispatcher.senders) == 1)
+    await harness.append(an_event(1))
+    dispatcher.on_new_events(None)
+    await until(lambda: transport.hanging == 1)
+    await harness.enable("e0", is_enabled=False)
+    dispatcher.wake()
+    await until(lambda: "sender e0" not in task_names())
+    stopping = asyncio.create_task(dispatcher.stop())
+    await until(lambda: "dispatcher" not in task_names())
+    transport.released.set()
+    await stopping
+    assert "recorder e0" not in task_names()
+    assert (await harness.delivery("e0", 1)).state is DeliveryState.DELIVERED
