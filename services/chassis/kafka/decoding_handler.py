@@ -39,9 +39,10 @@ class DecodingHandler(ABC, Generic[Decoded]):
         }
         accepted = [item for tp, items in decoded.items() for item in items[: allowed[tp]]]
         letters = [item for item in accepted if isinstance(item, DeadLetter)]
+        # First: it changes nothing when it is repeated, while letters that are sent again appear twice.
+        await self.apply([item for item in accepted if not isinstance(item, DeadLetter)])
         if letters:
             await self._dead_letters.send(letters)
-        await self.apply([item for item in accepted if not isinstance(item, DeadLetter)])
         for tp, items in decoded.items():
             self._dead_letter_limit.record(tp, len(items), dead_positions(items))
         return {tp: poll[tp][count - 1].offset + 1 for tp, count in allowed.items() if count}

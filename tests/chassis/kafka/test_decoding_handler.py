@@ -22,6 +22,7 @@ class IntegerHandler(DecodingHandler[int]):
         self.limit = limit
         self.journal: list[tuple[str, list[object]]] = []
         self.is_unavailable = False
+        self.is_kafka_away = False
 
     def decode(self, record: ConsumerRecord) -> int:
         return int(record.value)
@@ -32,6 +33,8 @@ class IntegerHandler(DecodingHandler[int]):
         self.journal.append(("applied", list(decoded)))
 
     async def send(self, letters: Iterable[DeadLetter]) -> None:
+        if self.is_kafka_away:
+            raise UnavailableError("Kafka")
         self.journal.append(("dead", [letter.record.value for letter in letters]))
 
 
@@ -49,10 +52,11 @@ async def test_records_of_all_partitions_are_applied_together() -> None:
     assert offsets == {FIRST: 7, SECOND: 71}
 
 
-async def test_what_cannot_be_decoded_is_dead_lettered_first() -> None:
+async def test_what_cannot_be_decoded_is_dead_lettered_last() -> None:
+    """Applying may be repeated; letters that are sent again appear twice."""
     handler = IntegerHandler()
     offsets = await handler.handle({FIRST: records(b"1", b"x", b"2")})
-    assert handler.journal == [("dead", [b"x"]), ("applied", [1, 2])]
+    assert handler.journal == [("applied", [1, 2]), ("dead", [b"x"])]
     assert offsets == {FIRST: 8}
 
 
@@ -60,14 +64,14 @@ async def test_a_partition_with_too_many_is_halted_until_it_is_revoked() -> None
     handler = IntegerHandler()
     poll = {FIRST: records(b"x", b"y", b"z", b"1"), SECOND: records(b"3")}
     assert await handler.handle(poll) == {FIRST: 7, SECOND: 6}
-    assert handler.journal == [("dead", [b"x", b"y"]), ("applied", [3])]
+    assert handler.journal == [("applied", [3]), ("dead", [b"x", b"y"])]
     assert set(handler.limit.halted) == {FIRST}
     handler.on_revoked([FIRST])
     assert set(handler.limit.halted) == set()
 
 
 async def test_a_poll_that_was_not_applied_is_repeated_whole() -> None:
-    """The dead letters of it are sent again; the limit counts them once."""
+    """Its dead letters are sent once, and the limit counts them once."""
     handler = IntegerHandler()
     handler.is_unavailable = True
     poll = {FIRST: records(b"x", b"y", b"1")}
@@ -76,7 +80,18 @@ async def test_a_poll_that_was_not_applied_is_repeated_whole() -> None:
             await handler.handle(poll)
     handler.is_unavailable = False
     assert await handler.handle(poll) == {FIRST: 8}
-    assert handler.journal[-1] == ("applied", [1])
+    assert handler.journal == [("applied", [1]), ("dead", [b"x", b"y"])]
+
+
+async def test_nothing_may_be_committed_before_the_dead_letters_are_acknowledged() -> None:
+    handler = IntegerHandler()
+    handler.is_kafka_away = True
+    poll = {FIRST: records(b"x", b"1")}
+    with pytest.raises(UnavailableError, match="Kafka"):
+        await handler.handle(poll)
+    handler.is_kafka_away = False
+    assert await handler.handle(poll) == {FIRST: 7}
+    assert handler.journal == [("applied", [1]), ("applied", [1]), ("dead", [b"x"])]
 
 
 async def test_an_empty_poll_changes_nothing() -> None:
