@@ -31,7 +31,7 @@ class MailDelivery(ABC):
         """Return the mail, None if nobody is to get one. Raises `NotReadableYetError`, `UnavailableError`."""
 
     async def deliver(self, messages: Sequence[Message]) -> Collection[str]:
-        """Return the ids of the messages that are done; raises `UnavailableError` if the server is not reachable."""
+        """Return the ids of the messages that are done; raises `UnavailableError` only if none is."""
         sent: set[str] = set()
         try:
             async with connect(self._server) as smtp:
@@ -41,6 +41,10 @@ class MailDelivery(ABC):
         except (aiosmtplib.SMTPConnectError, aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError, OSError):
             if not sent:
                 raise UnavailableError("the mail server") from None
+        except UnavailableError:
+            # What was sent must be removed from the outbox: otherwise it is sent again.
+            if not sent:
+                raise
         return sent
 
     def start_mail(self, message: Message, *, recipient: str, subject: str) -> EmailMessage:
@@ -55,16 +59,25 @@ class MailDelivery(ABC):
     async def _send(self, smtp: aiosmtplib.SMTP, message: Message) -> bool:
         try:
             mail = await self.compose(message)
-            if mail is None:
-                return True
-            await smtp.send_message(mail)
         except NotReadableYetError:
             return False
+        except UnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a mail that cannot be composed must not hold up the others
+            self._refuse(message, error)
+            return False
+        if mail is None:
+            return True
+        try:
+            await smtp.send_message(mail)
         except aiosmtplib.SMTPServerDisconnected:
             raise
         except (aiosmtplib.SMTPException, ValueError) as error:
-            self._count("refused")
-            _LOG.error("mail refused", target=message.target, error=type(error).__name__)
+            self._refuse(message, error)
             return False
         self._count("sent")
         return True
+
+    def _refuse(self, message: Message, error: Exception) -> None:
+        self._count("refused")
+        _LOG.error("mail refused", target=message.target, error=type(error).__name__)
