@@ -157,6 +157,7 @@ class Relay(BackgroundTask):
         start_when: Callable[[], bool] = lambda: True,
     ) -> None:
         async def run() -> float:
+            await self._remove_delivered()
             return 0.0 if start_when() and await self.deliver_due() else interval_s
 
         super().__init__(
@@ -169,9 +170,12 @@ class Relay(BackgroundTask):
         self._outbox = outbox
         self._deliver = deliver
         self._channel = channel
+        # Not yet removed, because MongoDB was not available.
+        self._delivered: list[_PendingMessage] = []
 
     async def deliver_due(self) -> int:
         """Deliver what is due and return how many messages that were; raises `UnavailableError`."""
+        await self._remove_delivered()
         pending = await self._outbox.due(self._channel)
         if not pending:
             self._report_age(await self._outbox.oldest_us(self._channel))
@@ -180,11 +184,17 @@ class Relay(BackgroundTask):
         arrived = await self._deliver([one.message for one in pending])
         delivered = [one for one in pending if one.message.id in arrived]
         failed = [one for one in pending if one.message.id not in arrived]
-        await self._outbox.remove(delivered)
-        await self._outbox.reschedule(failed)
+        self._delivered = delivered
         SENT.labels(self._channel).inc(len(delivered))
         FAILED.labels(self._channel).inc(len(failed))
+        await self._remove_delivered()
+        await self._outbox.reschedule(failed)
         return len(delivered)
+
+    async def _remove_delivered(self) -> None:
+        """Remove what was delivered, so that it is not delivered again; raises `UnavailableError`."""
+        await self._outbox.remove(self._delivered)
+        self._delivered = []
 
     def _report_age(self, oldest_us: int | None) -> None:
         age_us = 0 if oldest_us is None else max(self._outbox.now_us() - oldest_us, 0)

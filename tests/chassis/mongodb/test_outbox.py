@@ -122,6 +122,37 @@ async def test_what_does_not_arrive_stays(mongo: Mongo, store: Outbox) -> None:
     assert await relay.deliver_due() == 1
 
 
+async def test_what_arrived_is_not_delivered_again_after_its_removal_failed(
+    mongo: Mongo, store: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Breaks: MongoDB is away after the delivery. Must hold: the message is only removed, even if none may be sent."""
+    await put(mongo, "one", message("a"))
+    post, remove, allowed = FakeDelivery(), store.remove, True
+
+    async def fail(delivered: Sequence[Any]) -> None:
+        nonlocal allowed
+        if delivered:
+            allowed = False
+            monkeypatch.setattr(store, "remove", remove)
+            raise UnavailableError("MongoDB")
+
+    monkeypatch.setattr(store, "remove", fail)
+    channel = "kafka"
+    sent = outbox.SENT.labels(channel)._value.get()
+    relay = Relay(store, post, channel=channel, interval_s=0.01, start_when=lambda: allowed)
+    await relay.start()
+
+    async def is_removed() -> bool:
+        return not await remaining(mongo)
+
+    await until(is_removed)
+    allowed = True
+    assert await relay.deliver_due() == 0
+    await relay.stop()
+    assert post.arrived == ["a"]
+    assert outbox.SENT.labels(channel)._value.get() == sent + 1
+
+
 async def test_one_that_is_refused_holds_nobody_up_and_is_tried_ever_later(
     mongo: Mongo, store: Outbox, clock: Clock
 ) -> None:
