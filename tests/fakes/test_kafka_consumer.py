@@ -152,3 +152,41 @@ async def test_a_commit_of_an_earlier_generation_is_refused(kafka: Kafka) -> Non
         await consumer.commit({where: 9})
     observer = await kafka.consumer(group_id=topic, auto_offset_reset="earliest")
     assert await observer.committed(where) == 3
+
+
+class HoldingListener(Listener):
+    """Holds the second revocation, which is the first one with partitions, until it may end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.holding, self.may_end = asyncio.Event(), asyncio.Event()
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        await super().on_partitions_revoked(revoked)
+        if revoked:
+            self.holding.set()
+            await self.may_end.wait()
+
+
+async def test_a_member_that_gives_up_its_partitions_reads_nothing(kafka: Kafka) -> None:
+    """I7: records behind those that it is about to give up would be committed without them."""
+    topic = await fill(kafka, count=3)
+    listener = HoldingListener()
+    first = await kafka.consumer(group_id=topic, auto_offset_reset="earliest")
+    first.subscribe([topic], listener=listener)
+    await read(first, count=3)
+    await first.commit({TopicPartition(topic, 0): 1})
+    polling = asyncio.create_task(first.getmany(timeout_ms=20_000))
+    second = await kafka.consumer(group_id=topic, auto_offset_reset="earliest")
+    second.subscribe(["another-" + topic], listener=Listener())
+    async with asyncio.timeout(20):
+        await listener.holding.wait()
+        producer = await kafka.producer()
+        await (await producer.send(topic, value=b"3", key=b"k", partition=0, headers=[]))
+        observer = await kafka.consumer(auto_offset_reset="earliest")
+        observer.assign([TopicPartition(topic, 0)])
+        await read(observer, count=4)
+        assert not polling.done()
+        listener.may_end.set()
+        offsets = [each.offset for records in (await polling).values() for each in records]
+    assert offsets[0] == 1

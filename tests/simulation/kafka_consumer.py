@@ -101,11 +101,12 @@ class SimulatedConsumer:
                 await asyncio.sleep(RETRY_S)
 
     async def _join(self, group: Any) -> None:
+        # First, as in aiokafka: a member that gives up its partitions reads nothing.
+        self._assigned.clear()
+        self._epoch += 1
         # Also without partitions, as aiokafka does before the first assignment.
         if self._listener is not None:
             await self._listener.on_partitions_revoked(set(self._positions))
-        self._assigned.clear()
-        self._epoch += 1
         if self._member not in group.members:
             self._member = self.cluster.new_member_name(self._client_id)
         await round_trip(self.network)
@@ -143,10 +144,10 @@ class SimulatedConsumer:
     async def getmany(
         self, *, timeout_ms: int = 0, max_records: int | None = None
     ) -> dict[TopicPartition, list[ConsumerRecord]]:
-        await self._assigned.wait()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_ms / 1000 * self.rng.uniform(1, MAX_IDLE_FACTOR)
         while True:
+            await self._assigned.wait()
             self._data.clear()
             if self._has_records():
                 found = await self._fetch(max_records or 1_000_000)
