@@ -16,7 +16,7 @@ from services.chassis.http.server import HttpServer, build_application
 from services.chassis.runtime.settings import REPOSITORY
 from services.chassis.security.authentication import RequestAuthenticator
 from services.ingest.http.imports import ImportApi, ImportOptions
-from services.ingest.ports import IdempotencyStore
+from services.ingest.ports import IdempotencyStore, Publisher
 from tests.ingest.fakes import (
     FakeIdempotencyStore,
     FakeJudge,
@@ -112,18 +112,19 @@ async def import_api(
     records_per_second: int = 100,
     strict_json: bool = False,
     idempotency: IdempotencyStore | None = None,
+    publisher: Publisher | None = None,
     direct: bool = True,
     **options: Any,
 ) -> AsyncIterator[ApiClient]:
     """Serve the API with these settings; without `direct`, all requests take aiohttp's way."""
     journal: Journal = []
-    publisher, rate_limiter = FakePublisher(journal), FakeRateLimiter(journal)
+    fake_publisher, rate_limiter = FakePublisher(journal), FakeRateLimiter(journal)
     fake_store, judge = FakeIdempotencyStore(journal), FakeJudge(journal)
     sites = FakeSites(records_per_second=records_per_second)
     api = ImportApi(
         deps=fake_deps(
             journal,
-            publisher=publisher,
+            publisher=publisher or fake_publisher,
             rate_limiter=rate_limiter,
             idempotency=idempotency or fake_store,
             judge=judge,
@@ -147,7 +148,7 @@ async def import_api(
     try:
         async with aiohttp.ClientSession() as session:
             yield ApiClient(
-                f"http://{server.address}", session, journal, publisher, rate_limiter, fake_store, judge, offers
+                f"http://{server.address}", session, journal, fake_publisher, rate_limiter, fake_store, judge, offers
             )
     finally:
         await server.stop()

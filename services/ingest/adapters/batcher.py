@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
+from functools import partial
 
 from services.chassis.kafka.producer import ProducerRecord
 from services.chassis.runtime.errors import UnavailableError, copy_error
@@ -44,20 +45,22 @@ class AwaitableAcknowledgements(Acknowledgements):
     __slots__ = ("_done",)
 
     def __init__(self, sends: int) -> None:
-        super().__init__(sends, self._resolve)
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def _resolve(self, error: Exception | None) -> None:
-        if self._done.done():
-            return
-        if error is None:
-            self._done.set_result(None)
-        else:
-            self._done.set_exception(error)
+        # A method of its own would be part of a cycle.
+        super().__init__(sends, partial(_resolve, self._done))
 
     async def wait(self) -> None:
         """Return once all sends are acknowledged; raises once all are settled and one of them has failed."""
         await self._done
+
+
+def _resolve(done: asyncio.Future[None], error: Exception | None) -> None:
+    if done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)
 
 
 class _Batch:
@@ -127,6 +130,9 @@ class RecordBatcher:
         error: Exception | None = None
         try:
             await self._send(batch.records)
+        except UnavailableError as raised:
+            # Its traceback would refer to this frame, and the cycle would keep the batch.
+            error = raised.with_traceback(None)
         except Exception as raised:  # noqa: BLE001 - every request raises it
             error = raised
         self._batches.popleft()

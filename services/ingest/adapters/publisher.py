@@ -87,7 +87,8 @@ class KafkaPublisher(Publisher):
             partition = await self._producer.partition_for_key(topic, job.header.job_id.encode())
             await self._producer.send_batch(topic, partition, records)
         except UnavailableError as error:
-            acknowledgements.settle(error)
+            # Its traceback would refer to this frame, and the cycle would keep the job.
+            acknowledgements.settle(error.with_traceback(None))
         else:
             acknowledgements.settle()
 

@@ -157,13 +157,19 @@ async def _publish(job: AcceptedJob, deps: Deps, reservation: Reservation | None
     bind(jobId=header.job_id)
     try:
         await deps.publisher.publish(job)
-        if logs_debug():
-            _LOG.debug("job accepted", site=header.site, total=header.total)
     except UnavailableError as error:
         unacknowledged = report_unacknowledged(error, job)
         if reservation is not None:
             await deps.idempotency.release_for_retry(reservation)
-        raise unacknowledged from error
+        # The traceback refers to frames that refer to the error, and the cycle would keep the job.
+        raise unacknowledged from error.with_traceback(None)
+    if logs_debug():
+        report_accepted(job)
+
+
+def report_accepted(job: AcceptedJob) -> None:
+    """Log that the job is durable; to be asked for only while debugging."""
+    _LOG.debug("job accepted", site=job.header.site, total=job.header.total)
 
 
 def report_unacknowledged(error: UnavailableError, job: AcceptedJob) -> UnacknowledgedError:

@@ -1,0 +1,59 @@
+"""A request is freed with its response: what is part of a cycle stays until the next collection, which is rare."""
+
+import gc
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from services.ingest.adapters.publisher import JOB_EVENTS, KafkaPublisher
+from services.ingest.wire import Encoder
+from tests.chassis.eventually import until
+from tests.ingest.client import import_api
+from tests.ingest.fakes import order
+from tests.ingest.test_publisher import ORDERS, SCHEMAS, FakeProducer
+
+REQUESTS: dict[str, dict[str, Any]] = {
+    "a common record": {"body": order(), "user": "u1"},
+    "one record": {"body": [order()]},
+    "two records": {"body": [order(), order(id="o2")]},
+    "a rejected record": {"body": [order(), order(lineItems=[])]},
+    "an idempotency key": {"body": [order()], "headers": {"Idempotency-Key": "k"}},
+}
+
+
+@contextmanager
+def collected() -> Iterator[list[Any]]:
+    """What becomes garbage of cycles within the context, and its end adds to the list."""
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        yield gc.garbage
+        gc.collect()
+    finally:
+        gc.set_debug(0)
+
+
+@pytest.fixture(autouse=True)
+def no_other_collection() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.garbage.clear()
+    gc.enable()
+
+
+@pytest.mark.parametrize("unavailable", [set(), {ORDERS}, {JOB_EVENTS}, {ORDERS, JOB_EVENTS}], ids=str)
+@pytest.mark.parametrize("sent", REQUESTS.values(), ids=REQUESTS)
+async def test_a_request_is_freed_with_its_response(sent: dict[str, Any], unavailable: set[str]) -> None:
+    producer = FakeProducer([])
+    publisher = KafkaPublisher(producer, Encoder(SCHEMAS))  # type: ignore[arg-type]
+    producer.unavailable = unavailable
+    async with import_api(publisher=publisher) as client:
+        with collected() as garbage:
+            response = await client.send(**sent)
+            await until(lambda: not any(batcher._flushing for batcher in publisher._records.values()))
+        found = Counter(f"{type(each).__module__}.{type(each).__qualname__}" for each in garbage)
+    assert response.status == (503 if unavailable else 202)
+    assert not [name for name in found if name.startswith("services.")], found
