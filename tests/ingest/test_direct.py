@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import logging
 import re
 from typing import Any
 
@@ -168,6 +169,37 @@ async def test_a_defect_of_publishing_is_an_internal_error(monkeypatch: pytest.M
         response = await respond(client, {})
         assert (response.status, response.code) == (500, "INTERNAL_ERROR")
         assert b"canary" not in response.body
+
+
+async def test_a_defect_of_the_direct_handler_leaves_the_request_to_the_other_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Breaks: the bytes remain charged, until all common requests of the client are declined."""
+    async with import_api() as client:
+
+        def fail(_job: Any, _on_settled: Any) -> None:
+            raise RuntimeError
+
+        monkeypatch.setattr(client.publisher, "publish_nowait", fail)
+        assert (await respond(client, {})).status == 202
+        assert client.offers == []
+        assert value_of(metrics.BYTES_IN_FLIGHT) == 0
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])
+async def test_an_accepted_job_is_logged_with_its_ids_while_debugging(
+    caplog: pytest.LogCaptureFixture, level: int, *, direct: bool
+) -> None:
+    """The runbook's first look at a log."""
+    caplog.set_level(level)
+    async with import_api(direct=direct) as client:
+        with capture_logs(processors=[merge_contextvars]) as lines:
+            response = await respond(client, {"headers": {"X-Request-Id": "mine", "traceparent": TRACE}})
+    found = [line for line in lines if line["event"] == "job accepted"]
+    ids = {"requestId": "mine", "jobId": response.json["jobId"], "traceparent": TRACE}
+    accepted = {"event": "job accepted", "log_level": "debug", "site": 608, "total": 1} | ids
+    assert found == [accepted] * (level == logging.DEBUG)
 
 
 def value_of(gauge: Gauge) -> float:

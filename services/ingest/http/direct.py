@@ -19,13 +19,13 @@ from services.chassis.http.idempotency import HEADER as IDEMPOTENCY_KEY
 from services.chassis.http.rate_limit import Decision, quota_headers
 from services.chassis.http.request_body import may_be_json
 from services.chassis.runtime.errors import Problem, UnavailableError
-from services.chassis.runtime.logs import logger
+from services.chassis.runtime.logs import logger, logs_debug
 from services.chassis.security.authentication import Caller, RequestAuthenticator
 from services.ingest import metrics
 from services.ingest.domain.body_budget import BodyBudget, BodyShare, BudgetExceededError
 from services.ingest.domain.import_job import AcceptedJob, ImportRequest
 from services.ingest.domain.inflate import GZIP_MAGIC, MAX_BODY_BYTES
-from services.ingest.flows.accept import SCOPES, Deps, report_unacknowledged
+from services.ingest.flows.accept import SCOPES, Deps, report_accepted, report_unacknowledged
 from services.ingest.flows.accept_nowait import accept_nowait
 from services.ingest.http import responses
 from services.ingest.http.responses import BASE, QUOTA
@@ -81,22 +81,28 @@ class DirectImports:
 
     def _accept(self, exchange: Exchange, request: ImportRequest, caller: Caller) -> bool:
         share = self._budget.open(request.client_id)
+        begun = _BegunRequest(exchange, caller.api_key, request.target, share)
+        is_begun = False
         try:
             share.set(len(request.body))
+            is_begun = accept_nowait(request, self._deps, partial(self._respond, begun))
         except BudgetExceededError:
             return False
-        begun = _BegunRequest(exchange, caller.api_key, request.target, share)
-        if not accept_nowait(request, self._deps, partial(self._respond, begun)):
-            self._budget.release(share)
-            return False
-        exchange.begin()
-        metrics.WIRE_BYTES.observe(len(request.body))
-        return True
+        finally:
+            if not is_begun:
+                self._budget.release(share)
+        if is_begun:
+            exchange.begin()
+            metrics.WIRE_BYTES.observe(len(request.body))
+        return is_begun
 
     def _respond(self, begun: "_BegunRequest", job: AcceptedJob, quota: Decision, error: Exception | None) -> None:
         exchange, api_key, target, share = begun
         self._budget.release(share)
         if error is None:
+            if logs_debug():
+                with bound_contextvars(**_log_context(exchange, job)):
+                    report_accepted(job)
             status = self._accepted_status
             headers, document = responses.accepted_content(job, api_key=api_key, user_id=target.user_id)
             headers |= {"Content-Type": _JSON, **responses.since_counted(quota)}
