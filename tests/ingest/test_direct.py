@@ -34,6 +34,7 @@ TAKEN: dict[str, dict[str, Any]] = {
     "no media type": {"headers": {"Content-Type": None}},
     "a media type with parameters": {"headers": {"Content-Type": "text/json; charset=utf-8"}},
     "another header, and a text that is not ASCII": {"data": order(couponCode="Ä"), "headers": {"X-Other": "1"}},
+    "a body of 4 KiB": {"data": BODY.ljust(4096)},
     "a return": {
         "path": f"{BASE}/returns/users/u1",
         "data": {**order(), "orderId": "o1", "returnId": "r1", "id": ...},
@@ -57,6 +58,7 @@ DECLINED: dict[str, dict[str, Any]] = {
     "an unknown coding": {"headers": {"Content-Encoding": "br"}},
     "a media type that is no JSON": {"headers": {"Content-Type": "image/png"}},
     "Connection: close": {"headers": {"Connection": "close"}},
+    "a body of more than 4 KiB": {"data": BODY.ljust(4097)},
     "a body that is too large": {"data": b" " * 102_401},
     "no body": {"data": b""},
     "no JSON": {"data": b"{"},
