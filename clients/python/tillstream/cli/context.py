@@ -1,6 +1,7 @@
 """What all commands share: exit codes, errors, and the client of the chosen profile."""
 
 import functools
+import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -95,6 +96,17 @@ def open_client(context: click.Context, *, max_wait_s: float = MAX_WAIT_S) -> It
 def keep_trying(client: Client, *, max_wait_s: float) -> None:
     """Retry the following requests for longer: address and credentials are right, as the last response shows."""
     client.transport.retry = RetryPolicy(max_wait_s=max_wait_s)
+
+
+@contextmanager
+def interrupted_by_signals() -> Iterator[None]:
+    """Raise `KeyboardInterrupt` at SIGINT and SIGTERM, also within a request or a pause before it is repeated."""
+    handlers = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def reports_errors(function: F) -> F:

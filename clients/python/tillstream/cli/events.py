@@ -15,7 +15,7 @@ import msgspec
 from tillstream import webhooks as signatures
 from tillstream._sync.events import MAX_SERVER_WAIT_S
 from tillstream.cli.context import ExitCode, keep_trying, open_client, reports_errors
-from tillstream.cli.output import print_json
+from tillstream.cli.output import print_json, write_whole
 from tillstream.models import FeedEvent
 
 TYPES = (
@@ -28,6 +28,8 @@ TYPES = (
 )
 SECRET_VARIABLE = "TILLSTREAM_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
 _FORWARD_TIMEOUT_S = 15.0
+# Of a page of the feed.
+MAX_ROWS = 1000
 
 
 @click.group()
@@ -151,7 +153,10 @@ def verify(body: Path, message_id: str, timestamp: str, signature: str) -> None:
 def _follow(
     context: click.Context, types: Sequence[str], after: str | None, cursor_file: Path | None, limit: int | None
 ) -> Iterator[FeedEvent]:
-    """Yield events; the cursor is stored behind each page, once all its events are handled."""
+    """Yield events; the cursor is stored behind each page, once all its events are handled.
+
+    With a limit the last page ends at it: the cursor is behind the last event that was yielded.
+    """
     start = after or datetime.now(UTC).isoformat()
     if cursor_file is not None and cursor_file.exists() and after is None:
         start = cursor_file.read_text(encoding="utf-8").strip()
@@ -159,21 +164,17 @@ def _follow(
     # The first page comes at once: a wrong cursor or address shows.
     seen = wait_s = 0
     with open_client(context) as client:
-        while True:
-            page = client.events.page(after=cursor, types=types, wait_s=wait_s)
+        while limit is None or seen < limit:
+            rows = None if limit is None else min(limit - seen, MAX_ROWS)
+            page = client.events.page(after=cursor, types=types, rows=rows, wait_s=wait_s)
             wait_s = MAX_SERVER_WAIT_S
             # However long the services are away, or this computer sleeps.
             keep_trying(client, max_wait_s=math.inf)
             cursor = page.pagination.next_page_token
-            for event in page.result:
-                yield event
-                seen += 1
-                if seen == limit:
-                    break
-            if cursor_file is not None and seen != limit:
-                cursor_file.write_text(cursor, encoding="utf-8")
-            if seen == limit:
-                return
+            yield from page.result
+            seen += len(page.result)
+            if cursor_file is not None:
+                write_whole(cursor_file, cursor)
 
 
 def _post(http: httpx2.Client, url: str, secret: str, message_id: str, body: bytes) -> str:

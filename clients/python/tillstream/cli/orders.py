@@ -1,20 +1,21 @@
 """`tillstream orders`."""
 
 import csv
-import os
-import signal
+import io
 import sys
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
-from tillstream.cli.context import ExitCode, keep_trying, open_client, reports_errors
-from tillstream.cli.output import plural, print_json, print_table
+from tillstream._sync.client import Client
+from tillstream.cli.context import ExitCode, interrupted_by_signals, keep_trying, open_client, reports_errors
+from tillstream.cli.output import plural, print_json, print_table, write_whole
 from tillstream.models import Codes
 
+# How long the services may be away before it stops, to be repeated.
+MAX_WAIT_S = 300.0
 _COLUMNS = ("sku", "stockId", "status", "redeemCode", "pinCode", "reason")
 
 
@@ -100,22 +101,20 @@ def codes(
     \b
     tillstream orders codes 0a5c… --until-complete --out codes.csv
     """  # noqa: D301 - click's mark
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
-    written = -1
-    with open_client(context) as client:
-        while True:
-            found = client.orders.codes(transaction_id)
-            keep_trying(client, max_wait_s=300)
-            if out is not None and found.counts.delivered != written:
-                write_codes(out, found)
-                written = found.counts.delivered
-            if found.is_complete or not until_complete or stopping.is_set():
-                break
-            counts = found.counts
-            click.echo(f"{counts.delivered} of {counts.ordered} delivered, {counts.pending} pending", err=True)
-            stopping.wait(_pause_s(found))
+    found: Codes | None = None
+    is_stopped = False
+    try:
+        with interrupted_by_signals(), open_client(context) as client:
+            for found in _collect(client, transaction_id, until_complete=until_complete):
+                if out is not None:
+                    write_codes(out, found)
+    except KeyboardInterrupt:
+        is_stopped = True
+    if found is None:
+        raise KeyboardInterrupt
+    if is_stopped and out is not None:
+        # Stopped while it was written, perhaps.
+        write_codes(out, found)
     if as_json:
         print_json(found)
     elif out is None:
@@ -123,19 +122,31 @@ def codes(
         writer.writerows([_COLUMNS, *_rows(found)])
     else:
         click.echo(f"written: {out}, {plural(found.counts.delivered, 'code')}", err=True)
-    raise click.exceptions.Exit(_code(found, is_stopped=stopping.is_set() and until_complete))
+    raise click.exceptions.Exit(_code(found, is_stopped=is_stopped))
+
+
+def _collect(client: Client, transaction_id: str, *, until_complete: bool) -> Iterator[Codes]:
+    """Yield the codes whenever more are delivered, and at last."""
+    delivered = -1
+    while True:
+        found = client.orders.codes(transaction_id)
+        keep_trying(client, max_wait_s=MAX_WAIT_S)
+        counts = found.counts
+        is_last = found.is_complete or not until_complete
+        if is_last or counts.delivered != delivered:
+            delivered = counts.delivered
+            yield found
+        if is_last:
+            return
+        click.echo(f"{counts.delivered} of {counts.ordered} delivered, {counts.pending} pending", err=True)
+        time.sleep(_pause_s(found))
 
 
 def write_codes(path: Path, found: Codes) -> None:
-    """Replace the file in one step, readable by its owner only: whenever it is read, it is whole."""
-    # The same name each time: what a killed run has left is replaced, too.
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w", newline="") as file:
-        csv.writer(file).writerows([_COLUMNS, *_rows(found)])
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    """Replace the file in one step, readable by its owner only."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([_COLUMNS, *_rows(found)])
+    write_whole(path, text.getvalue())
 
 
 def _rows(found: Codes) -> list[tuple[str | None, ...]]:

@@ -1,9 +1,11 @@
 """What the commands print: tables for people, JSON for programs, progress on the standard error stream."""
 
+import os
 import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -43,6 +45,19 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, err: 
     click.echo(click.style(line(list(headings)), bold=True), err=err)
     for row in texts:
         click.echo(line(row), err=err)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace the file in one step, readable by its owner only: whenever it is read, it is whole."""
+    # The same name each time: what a killed run has left is replaced, too.
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.unlink(missing_ok=True)
+    flags = os.O_CREAT | os.O_WRONLY | os.O_EXCL
+    with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
 
 
 def plural(number: int, noun: str) -> str:
