@@ -140,23 +140,30 @@ async def test_the_movements_on_the_topic_add_up_to_the_report(customer: Custome
 async def movements(installation: Installation, channel: str) -> dict[tuple[str, str], tuple[int, str]]:
     """Orders and gross of a channel by day and currency: the sum of all rows on the topic."""
     schema = fastavro.schema.load_schema(str(REPOSITORY / "schemas" / "ledger_movement.avsc"))
-    servers = installation.endpoints["kafka_bootstrap_servers"]
-    kafka = AIOKafkaConsumer("ledger.movements.v1", bootstrap_servers=servers, auto_offset_reset="earliest")
     rows: dict[str, Any] = {}
-    await kafka.start()
-    try:
-        ends = await kafka.end_offsets(kafka.assignment())
-        while any([await kafka.position(partition) < end for partition, end in ends.items()]):
-            for polled in (await kafka.getmany(timeout_ms=200)).values():
-                for record in polled:
-                    row: Any = fastavro.schemaless_reader(io.BytesIO(record.value[5:]), schema, None)
-                    if row["channel"] == channel:
-                        rows[row["id"]] = row
-    finally:
-        await kafka.stop()
+    for message in await movement_messages(installation):
+        row: Any = fastavro.schemaless_reader(io.BytesIO(message[5:]), schema, None)
+        if row["channel"] == channel:
+            rows[row["id"]] = row
     sums: dict[tuple[str, str], tuple[int, Decimal]] = {}
     for row in rows.values():
         key = (row["day"].isoformat(), row["currency"])
         count, gross = sums.get(key, (0, Decimal()))
         sums[key] = count + row["orders"], gross + row["gross"]
     return {key: (count, f"{gross.normalize():f}") for key, (count, gross) in sums.items() if count or gross}
+
+
+async def movement_messages(installation: Installation) -> list[bytes]:
+    """All messages of the topic of movements."""
+    servers = installation.endpoints["kafka_bootstrap_servers"]
+    kafka = AIOKafkaConsumer("ledger.movements.v1", bootstrap_servers=servers, auto_offset_reset="earliest")
+    messages = []
+    await kafka.start()
+    try:
+        ends = await kafka.end_offsets(kafka.assignment())
+        while any([await kafka.position(partition) < end for partition, end in ends.items()]):
+            for polled in (await kafka.getmany(timeout_ms=200)).values():
+                messages += [record.value for record in polled]
+    finally:
+        await kafka.stop()
+    return messages
