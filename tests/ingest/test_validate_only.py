@@ -7,7 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from services.ingest.metrics import VALIDATED
-from tests.ingest.client import ApiClient, import_api
+from tests.ingest.client import BASE, ApiClient, import_api
 from tests.ingest.fakes import Charged, Judged, a_return, order
 from tests.openapi.documents import load_document
 
@@ -139,6 +139,28 @@ async def test_a_limit_of_its_own_spares_the_sites() -> None:
         client.rate_limiter.now += 1
         assert (await client.send([order(id=str(n)) for n in range(4)], query=DRY)).code == "TOO_MANY_RECORDS"
         assert (await client.send(b"[", query=DRY)).headers["ratelimit"] == '"records";r=1;t=1'
+
+
+async def test_the_limits_of_dry_runs_are_shown() -> None:
+    """Breaks if a client that validates a file paces itself by the limit of imports, and is refused."""
+    async with import_api(validate_only_records_per_second=30) as client:
+        await client.send([order(id=str(n)) for n in range(20)], query=DRY)
+        shown = await client.call("GET", BASE + "/limits" + DRY)
+        assert (shown.json["recordsPerSecond"], shown.json["remaining"]) == (30, 10)
+        assert shown.json["recordsPerRequest"] == 30
+        assert shown.headers["ratelimit"] == '"records";r=10;t=1'
+        assert shown.headers["ratelimit-policy"] == '"records";q=30;w=1'
+        for query in ("", "?validateOnly=false"):
+            assert (await client.call("GET", BASE + "/limits" + query)).json["remaining"] == 100
+        unknown = await client.call("GET", BASE + "/limits?validateOnly=perhaps")
+        assert (unknown.status, unknown.code) == (400, "INVALID_VALIDATE_ONLY")
+
+
+async def test_without_a_limit_of_their_own_dry_runs_have_that_of_the_site(client: ApiClient) -> None:
+    await client.send([order(id=str(n)) for n in range(20)], query=DRY)
+    for query in ("", DRY):
+        shown = (await client.call("GET", BASE + "/limits" + query)).json
+        assert (shown["recordsPerSecond"], shown["remaining"]) == (100, 80)
 
 
 async def test_without_the_validator_it_is_503(client: ApiClient) -> None:

@@ -5,6 +5,7 @@ import datetime as dt
 import gzip
 import json
 import random
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -32,10 +33,10 @@ class Server:
     """The APIs, as far as an import needs them. `fails` may raise instead of a response, after the work is done."""
 
     def __init__(self, *, records_per_second: int = 100_000) -> None:
-        self.records_per_second = records_per_second
+        self.records_per_second = self.dry_records_per_second = records_per_second
         self.jobs: dict[str, list[dict[str, Any]]] = {}
         self.by_key: dict[str, tuple[bytes, str]] = {}
-        self.validated = 0
+        self.validated: list[int] = []
         self.unprocessed: frozenset[str] = frozenset()
         self.fails: Callable[[httpx2.Request], None] = lambda _: None
         self.refuses: httpx2.Response | None = None
@@ -54,7 +55,7 @@ class Server:
                 200, json={"token_type": "bearer", "access_token": "t", "expires_in": 3600}
             )
         if path.endswith("/limits"):
-            return httpx2.Response(200, json=self._limits())
+            return httpx2.Response(200, json=self._limits(is_dry_run="validateOnly" in request.url.params))
         if request.method == "POST":
             return self.refuses or self._import(request)
         job = path.split("/job/")[1].split("/")[0]
@@ -71,10 +72,11 @@ class Server:
             return httpx2.Response(200, json={"result": found})
         return httpx2.Response(200, json={"summary": {"job": self._job(job, len(failed), len(late))}})
 
-    def _limits(self) -> dict[str, int]:
+    def _limits(self, *, is_dry_run: bool) -> dict[str, int]:
+        limit = self.dry_records_per_second if is_dry_run else self.records_per_second
         return {
-            "recordsPerSecond": self.records_per_second,
-            "remaining": self.records_per_second,
+            "recordsPerSecond": limit,
+            "remaining": limit,
             "resetAfterSeconds": 0,
             "recordsPerRequest": 100,
             "bytesPerRequest": 102_400,
@@ -84,7 +86,7 @@ class Server:
     def _import(self, request: httpx2.Request) -> httpx2.Response:
         records = json.loads(gzip.decompress(request.content))
         if "validateOnly" in request.url.params:
-            self.validated += len(records)
+            self.validated.append(len(records))
             assert "Idempotency-Key" in request.headers
             results = [self._result(index, one) for index, one in enumerate(records)]
             return httpx2.Response(200, json={"message": "", "time": 0, "catalogueAsOf": None, "records": results})
@@ -310,7 +312,19 @@ def test_a_dry_run_makes_no_job(tmp_path: Path) -> None:
     manifest = Manifest(None)
     progress = run(server, path, manifest, dry_run=True)
     assert (progress.tally.succeeded, progress.tally.failed) == (149, 1)
-    assert (server.jobs, server.validated) == ({}, 150)
+    assert (server.jobs, server.validated) == ({}, [100, 50])
+    manifest.close()
+
+
+def test_a_dry_run_keeps_to_the_limit_of_dry_runs(tmp_path: Path) -> None:
+    """Breaks if it is paced by the limit of imports, where validating has one of its own: it would be refused."""
+    server, path = Server(), write_file(tmp_path, 100)
+    server.dry_records_per_second = 60
+    manifest = Manifest(None)
+    started = time.monotonic()
+    assert run(server, path, manifest, dry_run=True).tally.succeeded == 100
+    assert server.validated == [60, 40]
+    assert time.monotonic() - started >= 1, "the second request has to wait for room"
     manifest.close()
 
 

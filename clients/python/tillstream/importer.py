@@ -113,7 +113,7 @@ class Importer:
         if self._tally.decided >= total:
             yield self.progress()
             return
-        limits = self._client.imports.limits()
+        limits = self._client.imports.limits(validate_only=self._options.dry_run)
         pace = Pace(limits.records_per_second, share=self._options.share)
         bounds = Bounds.of(limits, records_per_second=pace.budget)
         prepared, accepted = self._manifest.unfinished()

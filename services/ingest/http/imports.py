@@ -96,8 +96,11 @@ class ImportApi:
         ]
 
     async def limits(self, request: web.Request) -> web.Response:
-        """Return the site's limits and its remaining quota."""
-        quota = await self._peek(self._quota((await self._authenticate(request)).site))
+        """Return the site's limits and its remaining quota, with `validateOnly` those of dry runs."""
+        site = (await self._authenticate(request)).site
+        query = parse_query(request)
+        query.require_valid()
+        quota = await self._peek(self._quota(site, query))
         return http.json_response(responses.limits_body(quota), headers=quota_headers(QUOTA, quota))
 
     async def _handle_import(self, kind: str, request: web.Request) -> web.Response:

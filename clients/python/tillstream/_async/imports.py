@@ -114,6 +114,7 @@ class AsyncImports:
             async for progress in following:
                 yield progress
 
-    async def limits(self) -> Limits:
-        """Return the site's limits, and what is left of them."""
-        return await self._transport.get(IMPORT, f"{self._path}/limits", Limits)
+    async def limits(self, *, validate_only: bool = False) -> Limits:
+        """Return the site's limits, and what is left of them; with `validate_only` those of validating."""
+        params = {"validateOnly": "true" if validate_only else None}
+        return await self._transport.get(IMPORT, f"{self._path}/limits", Limits, **params)

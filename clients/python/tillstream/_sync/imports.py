@@ -112,6 +112,7 @@ class Imports:
             for progress in following:
                 yield progress
 
-    def limits(self) -> Limits:
-        """Return the site's limits, and what is left of them."""
-        return self._transport.get(IMPORT, f"{self._path}/limits", Limits)
+    def limits(self, *, validate_only: bool = False) -> Limits:
+        """Return the site's limits, and what is left of them; with `validate_only` those of validating."""
+        params = {"validateOnly": "true" if validate_only else None}
+        return self._transport.get(IMPORT, f"{self._path}/limits", Limits, **params)

@@ -121,7 +121,7 @@ def _import(context: click.Context, profile: Profile, path: Path, arguments: Arg
     try:
         with open_client(context) as client:
             try:
-                client.imports.limits()
+                client.imports.limits(validate_only=arguments.dry_run)
             except TillstreamError as error:
                 return _stopped(error, manifest, arguments)
             keep_trying(client, max_wait_s=MAX_WAIT_S)
