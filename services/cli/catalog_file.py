@@ -8,17 +8,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from msgspec import DecodeError, json
-
 from services import topics
 from services.chassis.avro.records import encode_record
 from services.chassis.avro.schemas import Schema
 from services.chassis.kafka.producer import Producer, ProducerRecord
 from services.sales.wire import build_key
-from services.values.identifiers import read_identifier
+from services.values.identifiers import LONE_SURROGATE, has_lone_surrogate, read_identifier
 from services.values.invalid import Invalid
 from services.values.sites import MAX_NUMBER
-from services.values.strict_json import blank_byte_order_mark
+from services.values.strict_json import JsonSyntaxError, parse
 
 TOPIC = topics.CATALOG_PRODUCTS.name
 _BATCH_SIZE = 10_000
@@ -73,8 +71,8 @@ def _ndjson_rows(file: BinaryIO) -> Generator[tuple[int, Mapping[str, Any]], Non
     for number, line in enumerate(file, start=1):
         if line.strip():
             try:
-                row = json.decode(blank_byte_order_mark(line))
-            except DecodeError:
+                row = parse(line, keep_surrogates=True)
+            except JsonSyntaxError:
                 row = None
             yield number, row if isinstance(row, dict) else {_HEADER: line.decode(errors="replace")}
 
@@ -86,6 +84,8 @@ def _parse_product(row: Mapping[str, Any]) -> Product:
     name = row.get("name") or None
     if name is not None and not isinstance(name, str):
         raise TypeError("name must be a string")
+    if name is not None and has_lone_surrogate(name):
+        raise ValueError(f"name {LONE_SURROGATE.phrase}")
     return Product(_parse_site(row["site"]), product_id, name, str(row.get("withdrawn") or "").lower() in _TRUE_WORDS)
 
 

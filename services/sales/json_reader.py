@@ -21,9 +21,10 @@ from services.sales.object_reader import ObjectReader, Plan, ReadField
 from services.sales.payments import payment_kind
 from services.sales.records import OFFLINE, ORDERS, SalesRecord
 from services.sales.redaction import displayable_name, redacted_json
-from services.values.identifiers import LONE_SURROGATE, has_lone_surrogate
+from services.values.identifiers import LONE_SURROGATE
 from services.values.instants import Instant
 from services.values.invalid import Invalid, InvalidKind
+from services.values.strict_json import find_lone_surrogates
 
 MAX_NOTES = 20
 
@@ -80,7 +81,7 @@ def reject_surrogates(parsed: ParsedRecord, values: dict[str, Any], *, index: in
     reported = set() if parsed.rejected is None else {fault.field for fault in parsed.rejected.faults}
     faults = [
         invalid_value(pointer, LONE_SURROGATE)
-        for pointer in islice(_find_lone_surrogates(values), MAX_FAULTS)
+        for pointer in islice(find_lone_surrogates(values, token=_pointer_token), MAX_FAULTS)
         if pointer not in reported
     ]
     if parsed.rejected is not None:
@@ -241,22 +242,6 @@ def _unknown_fields(values: Mapping[str, Any], table: FieldTable, at: str = "") 
         for position, line in enumerate(lines[:MAX_LINES]):
             if isinstance(line, dict) and not line.keys() <= known:
                 yield from _unknown_fields(line, table.lines, f"/{LINE_ITEMS}/{position}")
-
-
-def _find_lone_surrogates(value: Any, at: str = "") -> Iterator[str]:
-    """Yield the JSON pointers of strings, and of names, that contain a lone surrogate."""
-    match value:
-        case str() if has_lone_surrogate(value):
-            yield at
-        case list():
-            for position, item in enumerate(value):
-                yield from _find_lone_surrogates(item, f"{at}/{position}")
-        case dict():
-            for name, child in value.items():
-                pointer = f"{at}/{_pointer_token(name)}"
-                if has_lone_surrogate(name):
-                    yield pointer
-                yield from _find_lone_surrogates(child, pointer)
 
 
 def _pointer_token(name: str) -> str:

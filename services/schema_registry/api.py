@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
 from services.chassis.avro.compatibility import InvalidSchemaError, incompatibilities
@@ -22,6 +21,7 @@ from services.chassis.runtime.errors import Problem
 from services.schema_registry.comparisons import Comparisons
 from services.schema_registry.subjects import RegistryError, Subjects, require_schema, subjects_of
 from services.topics import SCHEMA_BY_SUBJECT, compatibility_level
+from services.values.strict_json import JsonSyntaxError, parse
 
 BASE = "/registry"
 CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
@@ -174,9 +174,9 @@ async def _read_schema(deps: Deps, request: web.Request) -> str:
     except Problem as problem:
         raise RegistryError(problem.status, problem.status, problem.detail) from None
     try:
-        body = msgspec.json.decode(data)
+        body = parse(data)
         schema, schema_type = body["schema"], body.get("schemaType") or "AVRO"
-    except (msgspec.DecodeError, TypeError, KeyError, AttributeError, RecursionError):
+    except (JsonSyntaxError, TypeError, KeyError, AttributeError):
         raise RegistryError(422, 42201, "Invalid schema: the body must be a JSON object with a schema") from None
     if (
         schema_type != "AVRO"

@@ -2,11 +2,13 @@
 
 import json
 import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
 from services.values.decimals import HugeNumber, read_number
+from services.values.identifiers import has_lone_surrogate
 
 MAX_DEPTH = 64
 _MAX_INTEGER_DIGITS = 1000
@@ -49,6 +51,27 @@ def replace_lone_surrogates(text: bytes) -> bytes:
     if _SURROGATE.search(text) is None:
         return text
     return _ESCAPES.sub(lambda escape: escape[0] if escape[1] is None else rb"\ufffd", text)
+
+
+def find_lone_surrogates(
+    value: object, at: str = "", *, token: Callable[[str], str] = lambda name: name
+) -> Iterator[str]:
+    """Yield the JSON pointers of strings, and of names, that contain a lone surrogate.
+
+    `token` returns a name as a pointer is to show it.
+    """
+    match value:
+        case str() if has_lone_surrogate(value):
+            yield at
+        case list():
+            for position, item in enumerate(value):
+                yield from find_lone_surrogates(item, f"{at}/{position}", token=token)
+        case dict():
+            for name, child in value.items():
+                pointer = f"{at}/{token(name)}"
+                if has_lone_surrogate(name):
+                    yield pointer
+                yield from find_lone_surrogates(child, pointer, token=token)
 
 
 def split_first_value(body: bytes, *, strict: bool) -> tuple[bytes, bool]:

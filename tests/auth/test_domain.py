@@ -225,6 +225,12 @@ def test_a_byte_order_mark_is_skipped() -> None:
     assert (len(declared.sites), len(declared.clients)) == (1, 1)
 
 
+def test_half_of_a_surrogate_pair_in_a_field_that_is_given_again_is_ignored() -> None:
+    document = json.dumps({"sites": [SITE]}).encode().replace(b'"name"', b'"name": "\\ud800", "name"')
+    (site,) = parse_tenants(document, time_zones=["UTC"]).sites
+    assert site.name == "Demo"
+
+
 def test_an_address_has_up_to_eight_lines() -> None:
     address = "\n".join("12345678")
     document = json.dumps({"sites": [{**SITE, "invoiceAddress": address, "taxId": "DE 1"}]}).encode()
@@ -239,6 +245,16 @@ def test_an_address_has_up_to_eight_lines() -> None:
         (b'{"canary`` - at `": []}', "Object contains unknown field"),
         (b'{"clients": [{"canary": 1}]}', "Object contains unknown field - at `$.clients[0]`"),
         (b'{"sites": [canary]}', "JSON is malformed: invalid character (byte 11)"),
+        (
+            b'{"sites": [{"site": 1, "name": "canary\\ud800", "appId": 1, "rootSource": "s", "datacenter": "d"}]}',
+            "/sites/0/name must not contain half of a surrogate pair",
+        ),
+        (
+            b'{"clients": [{"clientId": "c", "secret": "canary-0123456789abcdef", "apiKeys": ["\\udc00"]}]}',
+            "/clients/0/apiKeys/0 must not contain half of a surrogate pair",
+        ),
+        (b'{"\\ud800": 1}', "Object contains unknown field"),
+        (b'{"sites": [], "clients": ["\\ud800"]}', "Expected `object`, got `str` - at `$.clients[0]`"),
     ],
 )
 def test_a_document_at_fault_is_described_without_quoting_it(document: bytes, detail: str) -> None:

@@ -82,6 +82,8 @@ def test_ndjson_has_an_object_a_line(name: str) -> None:
         ('[\n  {"site":608}\n]\n', "p.ndjson", "line 1: expected site,productId,name; write one JSON object a line"),
         ('[608,"1"]\n', "p.ndjson", "line 1: expected site,productId,name"),
         ('{"site":608,"productId":"1","name":5}\n', "p.ndjson", "line 1: name must be a string"),
+        (r'{"site":608,"productId":"1","name":"a\ud800"}', "p.ndjson", "line 1: name must not contain half of a surr"),
+        (r'{"site":608,"productId":"\udc00"}', "p.ndjson", "line 1: productId must not contain half of a surrogate"),
     ],
 )
 def test_a_line_that_is_none_is_told_with_its_number(text: str, name: str, line: str) -> None:

@@ -58,7 +58,7 @@ def call(base: str, session: aiohttp.ClientSession) -> Call:
     client = {"X-Forwarded-For": str(ip_address("10.0.0.0") + next(CLIENT_NUMBERS))}
 
     async def send(method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        data = json.dumps(body) if body is not None else None
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body)
         async with session.request(method, base + path, data=data, headers=client) as response:
             assert response.content_type == "application/vnd.schemaregistry.v1+json"
             return response.status, await response.json(content_type=None)
@@ -184,6 +184,12 @@ async def test_another_schema_is_refused(
         assert (status, response["error_code"]) == expected
 
 
+async def test_a_byte_order_mark_before_a_schema_is_skipped(call: Call) -> None:
+    body = b"\xef\xbb\xbf" + json.dumps({"schema": ORDER.text}).encode()
+    assert (await call("POST", f"/subjects/{SUBJECT}", body))[0] == 200
+    assert (await call("POST", f"/subjects/{SUBJECT}", b"{"))[1]["error_code"] == 42201
+
+
 async def test_a_schema_of_another_subject_is_not_this_ones(call: Call) -> None:
     body = {"schema": SCHEMAS.versions["return"][1].text}
     assert (await call("POST", f"/subjects/{SUBJECT}", body))[1]["error_code"] == 40403
@@ -199,6 +205,8 @@ async def test_a_schema_of_another_subject_is_not_this_ones(call: Call) -> None:
         {"schema": ORDER.text, "schemaType": "JSON"},
         {"schema": ORDER.text, "references": [{"name": "x", "subject": "x", "version": 1}]},
         {"schema": "[" * 60_000},
+        {"schema": "\ud800"},
+        {"schema": '"\ud800"'},
     ],
 )
 async def test_a_body_that_holds_no_schema_is_refused(call: Call, body: Any) -> None:

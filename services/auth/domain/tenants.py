@@ -9,9 +9,16 @@ import msgspec
 
 from services.auth.domain.audience import ADMIN, DEFAULT_SCOPES, SCOPES
 from services.auth.domain.client import Client
-from services.values.identifiers import validate_text
+from services.values.identifiers import LONE_SURROGATE, validate_text
 from services.values.sites import MAX_ADDRESS_LINES, MAX_NAME_LENGTH, Name, Number, Site
-from services.values.strict_json import JsonSyntaxError, blank_byte_order_mark, check_utf8
+from services.values.strict_json import (
+    JsonSyntaxError,
+    blank_byte_order_mark,
+    check_utf8,
+    find_lone_surrogates,
+    parse,
+    replace_lone_surrogates,
+)
 
 D = TypeVar("D")
 
@@ -110,10 +117,16 @@ def _decode(document: bytes, declared: type[D]) -> D:
     try:
         # msgspec's own error would quote a byte of the document.
         check_utf8(document)
-        return msgspec.json.decode(blank_byte_order_mark(document), type=declared)
+        text = blank_byte_order_mark(document)
+        repaired = replace_lone_surrogates(text)
+        decoded = msgspec.json.decode(repaired, type=declared)
+        pointer = None if repaired == text else next(find_lone_surrogates(parse(text, keep_surrogates=True)), None)
     except (JsonSyntaxError, msgspec.MsgspecError, RecursionError) as error:
         reason = _QUOTED_FIELD.sub("unknown field", str(error))
         raise InvalidDocumentError(f"invalid document: {reason}") from None
+    if pointer is not None:
+        raise InvalidDocumentError(f"invalid document: {pointer} {LONE_SURROGATE.phrase}")
+    return decoded
 
 
 def _require_unique(noun: str, values: Sequence[object]) -> None:
