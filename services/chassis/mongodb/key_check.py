@@ -27,18 +27,15 @@ async def verify_keys(mongo: Mongo, keys: Mapping[str, bytes], *, service: str =
     Use it as the first step of a `StartupTask`: the process ends if a key differs. Commands that use a key call it
     before they do. Raises `ChangedSettingError`, `UnavailableError`.
     """
-    for setting, key in keys.items():
-        id_ = f"{setting} of {service}" if service else setting
-        expected = _check_value(setting, key)
-        stored = await _load(mongo, id_)
-        if stored is None:
-            await _store(mongo, id_, expected)
-            stored = await _load(mongo, id_)
-        if stored is None:
+    suffix = f" of {service}" if service else ""
+    expected = {setting: _check_value(setting, key) for setting, key in keys.items()}
+    # All are compared before any is stored: of a process that is refused, nothing may remain.
+    lacking = [setting for setting, value in expected.items() if not await _matches(mongo, setting, suffix, value)]
+    for setting in lacking:
+        await _store(mongo, setting + suffix, expected[setting])
+        if not await _matches(mongo, setting, suffix, expected[setting]):
             # Another process has stored a value, but not yet on a majority of the members.
             raise UnavailableError("MongoDB")
-        if not hmac.compare_digest(stored, expected):
-            raise ChangedSettingError(setting)
 
 
 async def verify_key_ids(mongo: Mongo, setting: str, key_ids: Collection[str]) -> None:
@@ -46,13 +43,20 @@ async def verify_key_ids(mongo: Mongo, setting: str, key_ids: Collection[str]) -
 
     Raises `UnavailableError`, too. `retire_key_ids` lets keys be removed.
     """
-    with mongo_errors():
-        await mongo.collection(KEY_CHECKS).update_one(
-            {"_id": setting}, {"$addToSet": {"key_ids": {"$each": list(key_ids)}}}, upsert=True
-        )
-        found = await _majority(mongo).find_one({"_id": setting})
-    if not set(found["key_ids"]) <= set(key_ids):
-        raise ChangedSettingError(setting)
+    # One write compares and stores: what a process that is refused would add, others would lack.
+    lacks_none = {"_id": setting, "key_ids": {"$not": {"$elemMatch": {"$nin": list(key_ids)}}}}
+    try:
+        with mongo_errors():
+            await mongo.collection(KEY_CHECKS).update_one(
+                lacks_none, {"$addToSet": {"key_ids": {"$each": list(key_ids)}}}, upsert=True
+            )
+    except DuplicateKeyError:
+        with mongo_errors():
+            found = await _majority(mongo).find_one({"_id": setting})
+        if found is None or set(found["key_ids"]) <= set(key_ids):
+            # Another process was faster; a majority of the members may not have it yet.
+            raise UnavailableError("MongoDB") from None
+        raise ChangedSettingError(setting) from None
 
 
 async def retire_key_ids(mongo: Mongo, setting: str, *, kept: Collection[str]) -> None:
@@ -71,6 +75,14 @@ async def verify_page_token_key(mongo: Mongo, key: SecretStr, *, service: str) -
 
 def _check_value(setting: str, key: bytes) -> str:
     return hmac.new(key, f"key check of {setting}".encode(), hashlib.sha256).hexdigest()
+
+
+async def _matches(mongo: Mongo, setting: str, suffix: str, expected: str) -> bool:
+    """Whether the value is stored; raises `ChangedSettingError` if another one is."""
+    stored = await _load(mongo, setting + suffix)
+    if stored is not None and not hmac.compare_digest(stored, expected):
+        raise ChangedSettingError(setting)
+    return stored is not None
 
 
 async def _load(mongo: Mongo, id_: str) -> str | None:

@@ -1,5 +1,6 @@
 """A replaced key is noticed by the check value that is stored beside the data."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
@@ -9,7 +10,7 @@ import pytest
 from sandbox.mongo import ReplicaSet
 from services.chassis.mongodb import key_check
 from services.chassis.mongodb.client import Mongo
-from services.chassis.mongodb.key_check import KEY_CHECKS, verify_keys
+from services.chassis.mongodb.key_check import KEY_CHECKS, retire_key_ids, verify_key_ids, verify_keys
 from services.chassis.runtime.errors import ChangedSettingError, UnavailableError
 from services.chassis.runtime.settings import MongoSettings
 from tests.support.replica_sets import suspended_secondaries
@@ -41,6 +42,47 @@ async def test_a_replaced_key_is_refused_by_the_name_of_its_setting_until_the_ol
         assert refused.value.setting == "A_KEY"
         assert NEW.decode() not in str(refused.value)
     await verify_keys(mongo, {"A_KEY": OLD})
+
+
+async def test_a_process_that_is_refused_stores_none_of_its_keys(mongo: Mongo) -> None:
+    await verify_keys(mongo, {"A_KEY": OLD})
+    with pytest.raises(ChangedSettingError):
+        await verify_keys(mongo, {"ANOTHER_KEY": NEW, "A_KEY": NEW})
+    await verify_keys(mongo, {"ANOTHER_KEY": OLD, "A_KEY": OLD})
+
+
+async def test_a_set_of_keys_may_grow_and_lacks_none_that_was_used(mongo: Mongo) -> None:
+    for ids in ({"a"}, {"a"}, {"b", "a"}):
+        await verify_key_ids(mongo, "KEYS", ids)
+    for ids in ({"b"}, {"a"}, {"c", "b"}, set[str]()):
+        with pytest.raises(ChangedSettingError, match=r"^KEYS: "):
+            await verify_key_ids(mongo, "KEYS", ids)
+    await retire_key_ids(mongo, "KEYS", kept=["b"])
+    await verify_key_ids(mongo, "KEYS", {"b"})
+
+
+async def test_a_refused_set_of_keys_is_not_stored(mongo: Mongo) -> None:
+    """Otherwise the right keys are refused from then on: they lack one of the wrong ones."""
+    await verify_key_ids(mongo, "KEYS", {"right"})
+    with pytest.raises(ChangedSettingError):
+        await verify_key_ids(mongo, "KEYS", {"wrong"})
+    await verify_key_ids(mongo, "KEYS", {"right"})
+
+
+async def test_of_processes_that_start_with_different_sets_of_keys_some_start(mongo: Mongo) -> None:
+    """Whichever is first: the sets that hold all of its keys go on, the others are refused."""
+    sets = [{name} for name in "abcd"] * 2
+
+    async def start(ids: set[str]) -> None:
+        try:
+            await verify_key_ids(mongo, "KEYS", ids)
+        except UnavailableError:
+            await start(ids)
+
+    outcomes = await asyncio.gather(*map(start, sets), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {type(None), ChangedSettingError}
+    (stored,) = await mongo.collection(KEY_CHECKS).find().to_list(None)
+    assert [ids for ids, outcome in zip(sets, outcomes, strict=True) if outcome is None] == [{*stored["key_ids"]}] * 2
 
 
 async def test_the_stored_value_differs_for_each_setting_and_does_not_contain_the_key(mongo: Mongo) -> None:
@@ -82,6 +124,12 @@ async def test_a_value_that_only_the_primary_has_decides_nothing(tmp_path: Path)
             await mongo.ping()
             with suspended_secondaries(members):
                 for _ in range(2):
-                    with pytest.raises(UnavailableError):
-                        await verify_keys(mongo, {"A_KEY": OLD})
-                assert await mongo.collection(KEY_CHECKS).find_one({"_id": "A_KEY"}), "the primary has it"
+                    outcomes = await asyncio.gather(
+                        verify_keys(mongo, {"A_KEY": OLD}),
+                        verify_key_ids(mongo, "KEYS", {"a"}),
+                        verify_key_ids(mongo, "KEYS", {"b"}),
+                        return_exceptions=True,
+                    )
+                    assert [type(outcome) for outcome in outcomes] == [UnavailableError] * 3
+                for id_ in ("A_KEY", "KEYS"):
+                    assert await mongo.collection(KEY_CHECKS).find_one({"_id": id_}), "the primary has it"
