@@ -9,6 +9,7 @@ import pytest
 
 from services.webhooks.adapters.http_transport import parse_retry_after
 from services.webhooks.domain.delivery import Outcome
+from tests.chassis.eventually import until
 from tests.webhooks.events import NOON_US
 from tests.webhooks.transport_harness import Receiver, a_transport, post, receiver, resolver
 
@@ -98,6 +99,19 @@ async def test_a_name_server_that_answers_nothing_holds_up_no_other_name(receive
         assert outcome.status == 200
         assert {each.error for each in await asyncio.gather(*waiting)} == {"timeout"}
         released.set()
+
+
+async def test_no_thread_of_the_resolver_outlives_the_transport(receiver: Receiver) -> None:
+    before = set(threading.enumerate())
+    async with a_transport(["127.0.0.1"], allow_loopback=True) as transport:
+        assert (await post(transport, f"http://shop.example:{receiver.port}/ok")).status == 200
+        started = set(threading.enumerate()) - before
+        assert started
+        assert transport._session is not None
+        # Garbage collection would end them, too.
+        connector = transport._session.connector
+    await until(lambda: not any(thread.is_alive() for thread in started))
+    assert connector is not None
 
 
 async def test_nothing_listens(receiver: Receiver) -> None:

@@ -90,14 +90,16 @@ class HttpTransport:
         self._getaddrinfo = getaddrinfo
         self._ssl = ssl_context
         self._session: aiohttp.ClientSession | None = None
+        self._resolver: ThreadResolver | None = None
 
     async def start(self) -> None:
         """Open the session; connections follow."""
+        self._resolver = ThreadResolver(getaddrinfo=self._getaddrinfo)
         # Each endpoint bounds its own requests: a limit here would let one hold up the others.
         connector = aiohttp.TCPConnector(
             limit=0,
             ttl_dns_cache=DNS_CACHE_S,
-            resolver=ThreadResolver(getaddrinfo=self._getaddrinfo),
+            resolver=self._resolver,
             socket_factory=None if self._proxy else self._create_socket,
             ssl=self._ssl,
         )
@@ -110,9 +112,12 @@ class HttpTransport:
         )
 
     async def stop(self) -> None:
-        """Close all connections."""
+        """Close all connections, and let the resolver's threads end."""
         if self._session is not None:
             await self._session.close()
+        if self._resolver is not None:
+            # A session closes only a resolver of its own.
+            await self._resolver.close()
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
         """Send one request; whatever happens is the outcome."""
