@@ -103,6 +103,34 @@ async def test_a_replay_can_be_stopped(harness: SenderHarness) -> None:
     assert harness.transport.sequences[-1] == 251
 
 
+@pytest.mark.parametrize("is_stopped", [False, True])
+async def test_a_replay_that_has_ended_does_not_begin_again(harness: SenderHarness, *, is_stopped: bool) -> None:
+    """Breaks: the dispatcher read it before its end was stored, and takes it over afterwards."""
+    endpoint, _ = await harness.create()
+    await harness.append(*some_events(3))
+    await harness.run()
+    replay = await harness.replay(endpoint.id)
+    (running,) = await harness.replays.find_running([endpoint.id])
+    if is_stopped:
+        sender = await harness.claim()
+        assert sender is not None
+        await sender.step()
+        assert await harness.replays.stop(endpoint.id, replay.id)
+        await sender.settle()
+        await sender.record()
+    else:
+        await harness.run()
+    harness.transport.received.clear()
+    assert harness.sender is not None
+    harness.sender.update(endpoint, running)
+    await harness.sender.step()
+    await harness.sender.settle()
+    assert harness.transport.sequences == []
+    await harness.replay(endpoint.id, start=2)
+    await harness.run()
+    assert harness.transport.sequences == [3]
+
+
 async def test_a_replay_of_a_failing_endpoint_is_tried_like_any_other(harness: SenderHarness) -> None:
     endpoint, _ = await harness.create()
     await harness.append(*some_events(2))

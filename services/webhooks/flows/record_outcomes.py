@@ -112,8 +112,8 @@ class OutcomeRecorder:
         except BaseException:
             replayed.is_changed = True
             raise
-        if replayed.reader is reader and not (is_running and progress.state is ReplayState.RUNNING):
-            replayed.follow(None)
+        if not is_running or progress.state is not ReplayState.RUNNING:
+            replayed.end(reader)
 
     async def _save_progress(self) -> None:
         progress: Progress = self._health.progress(self._queue.new.position)

@@ -131,9 +131,13 @@ class ReplayedEvents:
         self._loaded: deque[Work] = deque()
         self.reader: ReplayReader | None = None
         self.is_changed = False
+        self._ended: str | None = None
 
     def follow(self, replay: Replay | None) -> bool:
         """Begin with another replay, or with none; False if that is so already."""
+        if replay is not None and replay.id == self._ended:
+            # It was read before its end was stored.
+            replay = None
         running = self.reader.replay.id if self.reader else None
         if (replay.id if replay else None) == running:
             return False
@@ -142,6 +146,12 @@ class ReplayedEvents:
         # Without any event, or if the process died before it stored the end.
         self.is_changed = self.reader is not None and self.reader.has_read_all()
         return True
+
+    def end(self, reader: ReplayReader) -> None:
+        """The end of the replay is stored: it does not run again."""
+        self._ended = reader.replay.id
+        if self.reader is reader:
+            self.follow(None)
 
     def close(self, work: Work, outcome: Outcome | None) -> None:
         """The event is recorded, or on its way as part of something else."""
