@@ -61,9 +61,11 @@ class Dispatcher(BackgroundTask):
         self._interval_s = lease_s / 3
 
         async def run() -> float:
+            began_s = clock_s()
             if start_when():
                 await self.renew()
-            return self._interval_s
+            # Stopping a sender may take `DRAIN_S`: the next renewal is not later for that.
+            return max(self._interval_s - (clock_s() - began_s), 0.0)
 
         super().__init__("dispatcher", run, retry_s=min(self._interval_s, 1.0))
         self._deps = deps
@@ -96,9 +98,13 @@ class Dispatcher(BackgroundTask):
         self._leased_until_s = began_s + self._lease_s * (1 - SAFETY_MARGIN)
         kept = {endpoint.id: endpoint for endpoint in leases.kept}
         replays = {replay.endpoint: replay for replay in await self._deps.replays.find_running(list(kept))}
-        for endpoint_id, endpoint in kept.items():
-            await self._update(endpoint, replays.get(endpoint_id))
-        await self._stop_all(self._running.keys() - kept.keys())
+        # Disabled and enabled again, or leased again: the position may be another one.
+        over = {endpoint_id for endpoint_id, running in self._running.items() if running.sender.is_over}
+        for endpoint_id in kept.keys() - over:
+            await self._update(kept[endpoint_id], replays.get(endpoint_id))
+        await self._stop_all(over | (self._running.keys() - kept.keys()))
+        for endpoint_id in kept.keys() & over:
+            await self._update(kept[endpoint_id], replays.get(endpoint_id))
         if leases.excess:
             await self._leases.release(self._deps.owner, [endpoint.id for endpoint in leases.excess])
         metrics.SENDERS.set(len(self._running))
@@ -115,10 +121,6 @@ class Dispatcher(BackgroundTask):
 
     async def _update(self, endpoint: Endpoint, replay: Replay | None) -> None:
         running = self._running.get(endpoint.id)
-        if running is not None and running.sender.is_over:
-            # Disabled and enabled again, or leased again: the position may be another one.
-            await self._stop_all({endpoint.id})
-            running = None
         if running is None:
             running = self._running[endpoint.id] = await self._start(endpoint)
         running.sender.update(endpoint, replay)

@@ -53,7 +53,11 @@ class Settings(
         16, ge=1, le=1_000, description="Requests to one endpoint that may be in progress at the same time."
     )
     webhooks_lease_s: float = Field(
-        10.0, ge=1, le=300, description="Time after which another replica continues for one that has died."
+        10.0,
+        ge=5,
+        le=300,
+        description="Time after which another replica continues for one that has died. Leases are renewed three times "
+        "in it.",
     )
     webhooks_retention_days: int = Field(30, ge=1, description="Days for which events and deliveries are kept.")
     webhooks_requests_per_second: int = Field(50, ge=1, description="Requests a client may send in any second.")

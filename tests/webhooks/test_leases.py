@@ -1,6 +1,7 @@
 """Processes share the endpoints, and take over from those that stop or die."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 
@@ -9,14 +10,15 @@ import pytest
 from services.chassis.mongodb.client import Mongo
 from services.webhooks import background
 from services.webhooks.adapters.http_transport import HttpTransport
-from services.webhooks.adapters.lease_store import MongoLeaseStore
+from services.webhooks.adapters.lease_store import SENDERS, MongoLeaseStore
 from services.webhooks.adapters.notifier import SiteNotifier
 from services.webhooks.background import Dispatcher
 from services.webhooks.domain.delivery import DeliveryState, Outcome
 from services.webhooks.domain.endpoint import Endpoint, Progress
 from services.webhooks.domain.leases import fair_share
+from services.webhooks.flows.send_events import EndpointSender
 from tests.chassis.eventually import until
-from tests.webhooks.events import NOON_US, SITE, an_event
+from tests.webhooks.events import NOON_US, SITE, an_event, some_events
 from tests.webhooks.feed_fixtures import mongo
 from tests.webhooks.sender_harness import SECOND_US, SenderHarness
 from tests.webhooks.sender_process import build, now_us
@@ -139,12 +141,16 @@ async def test_dispatchers_share_endpoints(harness: SenderHarness, start: Callab
     await until(lambda: len(first.senders) == 9)
     second = await start()
 
+    async def are_both_known() -> bool:
+        return bool(await harness.mongo.collection(SENDERS).count_documents({}) == 2)
+
     def are_apart() -> bool:
-        first.wake()
         second.wake()
         assert not first.senders.keys() & second.senders.keys()
         return (len(first.senders), len(second.senders)) == (5, 4)
 
+    await until(are_both_known)
+    first.wake()
     await until(are_apart)
     await first.stop()
     second.wake()
@@ -152,16 +158,22 @@ async def test_dispatchers_share_endpoints(harness: SenderHarness, start: Callab
 
 
 class HangingTransport:
-    """Accepts each event once it is `released`."""
+    """Accepts each event once it is `released`; answers 410 to a feed's first one once `gone` is set."""
 
     def __init__(self) -> None:
         self.hanging = 0
         self.released = asyncio.Event()
+        self.gone = asyncio.Event()
 
-    async def post(self, _url: str, _headers: Mapping[str, str], _body: bytes) -> Outcome:
+    async def post(self, _url: str, _headers: Mapping[str, str], body: bytes) -> Outcome:
         self.hanging += 1
-        await self.released.wait()
-        return Outcome(at_us=now_us(), latency_ms=1, status=200)
+        waits = [asyncio.create_task(self.released.wait())]
+        if json.loads(body)["sequence"] == 1:
+            waits.append(asyncio.create_task(self.gone.wait()))
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        return Outcome(at_us=now_us(), latency_ms=1, status=200 if self.released.is_set() else 410)
 
 
 def task_names() -> set[str]:
@@ -189,3 +201,36 @@ async def test_a_process_that_stops_while_it_stops_a_sender_records_what_is_in_f
     await stopping
     assert "recorder e0" not in task_names()
     assert (await harness.delivery("e0", 1)).state is DeliveryState.DELIVERED
+
+
+async def test_senders_that_are_over_are_replaced_together(
+    harness: SenderHarness, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Breaks: receivers hang while their endpoints are disabled and enabled. Must hold: renewal waits once for all."""
+    draining, drain = 0, EndpointSender.drain
+
+    async def count(self: EndpointSender, timeout_s: float) -> None:
+        nonlocal draining
+        draining += 1
+        await drain(self, timeout_s)
+
+    monkeypatch.setattr(EndpointSender, "drain", count)
+    monkeypatch.setattr(background, "DRAIN_S", 30.0)
+    await add_endpoints(harness, 4)
+    transport = HangingTransport()
+    dispatcher = build(mongo, SiteNotifier(max_waiters=0), transport, lease_s=LONG_S)  # type: ignore[arg-type]
+    await dispatcher.start()
+    await until(lambda: len(dispatcher.senders) == 4)
+    await harness.append(*some_events(2))
+    dispatcher.on_new_events(None)
+    await until(lambda: transport.hanging == 8)
+    before = dict(dispatcher.senders)
+    transport.gone.set()
+    await until(lambda: all(sender.is_over for sender in before.values()))
+    for endpoint_id in before:
+        await harness.enable(endpoint_id)
+    dispatcher.wake()
+    await until(lambda: draining == 4)
+    transport.released.set()
+    await until(lambda: len(dispatcher.senders) == 4 and not set(dispatcher.senders.values()) & set(before.values()))
+    await dispatcher.stop()
