@@ -18,7 +18,13 @@ from services.auth.domain.signing import (
     is_rotation_due,
     published_keys,
 )
-from services.auth.domain.tenants import InvalidDocumentError, parse_tenants
+from services.auth.domain.tenants import (
+    ClientChange,
+    InvalidDocumentError,
+    parse_client,
+    parse_client_change,
+    parse_tenants,
+)
 from tests.auth.fakes import a_key
 
 NOW = 1_700_000_000
@@ -223,6 +229,38 @@ def test_a_byte_order_mark_is_skipped() -> None:
     document = b"\xef\xbb\xbf" + json.dumps({"sites": [SITE], "clients": [A_CLIENT]}).encode()
     declared = parse_tenants(document, time_zones=["UTC"])
     assert (len(declared.sites), len(declared.clients)) == (1, 1)
+
+
+@pytest.mark.parametrize("empty", ["", None])
+def test_an_empty_field_counts_as_absent(empty: str | None) -> None:
+    fields = ("timeZone", "recordsPerSecond", "invoiceEmail", "invoiceAddress", "taxId", "reportCurrency")
+    site = {**SITE, "apiKeys": [{"apiKey": "12345"}]}
+    filled = {**SITE, **dict.fromkeys(fields, empty), "apiKeys": [{"apiKey": "12345", "channel": empty}]}
+    client = {**A_CLIENT, "apiKeys": empty, "scopes": empty}
+    documents = [{"sites": [site], "clients": [A_CLIENT]}, {"sites": [filled], "clients": [client]}]
+    absent, found = (parse_tenants(json.dumps(each).encode(), time_zones=["UTC"]) for each in documents)
+    assert absent == found
+    assert parse_client_change(json.dumps({"scopes": empty, "apiKeys": empty}).encode()) == ClientChange()
+    new = {"clientId": "c", "site": 608, "scopes": empty}
+    assert parse_client(json.dumps(new).encode()) == parse_client(b'{"clientId": "c", "site": 608}')
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"sites": [{**SITE, "name": ""}]},
+        {"sites": [{**SITE, "site": None}]},
+        {"sites": [{**SITE, "apiKeys": [{"apiKey": ""}]}]},
+        {"sites": [{**SITE, "apiKeys": [""]}]},
+        {"clients": [{**A_CLIENT, "secret": ""}]},
+        {"clients": [{**A_CLIENT, "site": ""}]},
+        {"clients": [{**A_CLIENT, "apiKeys": [""]}]},
+        {"sites": [{**SITE, "other": ""}]},
+    ],
+)
+def test_an_empty_field_that_is_required_or_unknown_is_refused(document: object) -> None:
+    with pytest.raises(InvalidDocumentError):
+        parse_tenants(json.dumps(document).encode(), time_zones=["UTC"])
 
 
 def test_half_of_a_surrogate_pair_in_a_field_that_is_given_again_is_ignored() -> None:

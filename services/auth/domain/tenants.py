@@ -3,17 +3,16 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from services.auth.domain.audience import ADMIN, DEFAULT_SCOPES, SCOPES
 from services.auth.domain.client import Client
 from services.values.identifiers import LONE_SURROGATE, validate_text
-from services.values.sites import MAX_ADDRESS_LINES, MAX_NAME_LENGTH, Name, Number, Site
+from services.values.sites import MAX_ADDRESS_LINES, MAX_NAME_LENGTH, ApiKey, Name, Number, Site
 from services.values.strict_json import (
     JsonSyntaxError,
-    blank_byte_order_mark,
     check_utf8,
     find_lone_surrogates,
     parse,
@@ -62,6 +61,14 @@ class _NewClient(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     site: Number = 0
     api_keys: tuple[Name, ...] = ()
     scopes: tuple[str, ...] = ()
+
+
+_OPTIONAL = frozenset(
+    field.encode_name
+    for declared in (Site, ApiKey, ClientChange)
+    for field in msgspec.structs.fields(declared)
+    if not field.required
+)
 
 
 class _ClientWithSecret(_NewClient, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -114,19 +121,38 @@ def parse_client_change(document: bytes) -> ClientChange:
 
 
 def _decode(document: bytes, declared: type[D]) -> D:
+    # msgspec cannot convert all values with lone surrogates.
+    value = _parse(replace_lone_surrogates(document))
     try:
-        # msgspec's own error would quote a byte of the document.
-        check_utf8(document)
-        text = blank_byte_order_mark(document)
-        repaired = replace_lone_surrogates(text)
-        decoded = msgspec.json.decode(repaired, type=declared)
-        pointer = None if repaired == text else next(find_lone_surrogates(parse(text, keep_surrogates=True)), None)
-    except (JsonSyntaxError, msgspec.MsgspecError, RecursionError) as error:
+        decoded = msgspec.convert(_without_empty(value), type=declared)
+    except msgspec.MsgspecError as error:
         reason = _QUOTED_FIELD.sub("unknown field", str(error))
         raise InvalidDocumentError(f"invalid document: {reason}") from None
-    if pointer is not None:
+    for pointer in find_lone_surrogates(_parse(document)):
         raise InvalidDocumentError(f"invalid document: {pointer} {LONE_SURROGATE.phrase}")
     return decoded
+
+
+def _parse(document: bytes) -> Any:
+    try:
+        check_utf8(document)
+    except JsonSyntaxError as error:
+        raise InvalidDocumentError(f"invalid document: {error}") from None
+    try:
+        return parse(document, keep_surrogates=True)
+    except JsonSyntaxError as error:
+        raise InvalidDocumentError(f"invalid document: JSON is malformed: {error}") from None
+
+
+def _without_empty(value: Any) -> Any:
+    """Return the value without optional fields that are null or an empty string: they count as absent."""
+    if isinstance(value, dict):
+        return {
+            name: _without_empty(child)
+            for name, child in value.items()
+            if name not in _OPTIONAL or (child is not None and child != "")
+        }
+    return [_without_empty(child) for child in value] if isinstance(value, list) else value
 
 
 def _require_unique(noun: str, values: Sequence[object]) -> None:
