@@ -8,6 +8,7 @@ from services import topics
 from services.chassis.avro.registry_client import load_schemas
 from services.chassis.avro.schemas import Schemas
 from services.chassis.http.idempotency import IdempotencyKeys
+from services.chassis.http.page_limits import PageLimits
 from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.server import HttpServer, build_application, operations_server
 from services.chassis.kafka.consumer import Consumer
@@ -203,6 +204,7 @@ def build_http(components: Components) -> HttpServer:
     """Build the server of the API."""
     settings, stores = components.settings, components.stores
     page_tokens = PageTokenCodec(settings.page_token_key.get_secret_value(), salt="fulfilment.page")
+    page_limits = PageLimits("the fulfilment API")
     audit = AuditLog()
     authenticator = Authenticator(
         requests=components.security.authenticator,
@@ -228,15 +230,20 @@ def build_http(components: Components) -> HttpServer:
         invoices=stores.invoices,
         renderer=components.renderer,
         page_tokens=page_tokens,
+        page_limits=page_limits,
         now_us=components.now_us,
     )
-    orders = build_orders_api(components, authenticator, page_tokens, audit)
+    orders = build_orders_api(components, authenticator, page_tokens, page_limits, audit)
     app = build_application([*orders.routes(), *stock.routes(), *invoices.routes()], max_body_bytes=MAX_BODY_BYTES)
     return HttpServer(app, host=settings.http_host, port=settings.http_port)
 
 
 def build_orders_api(
-    components: Components, authenticator: Authenticator, page_tokens: PageTokenCodec, audit: AuditLog
+    components: Components,
+    authenticator: Authenticator,
+    page_tokens: PageTokenCodec,
+    page_limits: PageLimits,
+    audit: AuditLog,
 ) -> OrdersApi:
     """Build the handlers of orders and codes."""
     settings, stores = components.settings, components.stores
@@ -258,6 +265,7 @@ def build_orders_api(
         transactions=stores.transactions,
         idempotency=components.idempotency,
         page_tokens=page_tokens,
+        page_limits=page_limits,
         audit=audit,
         new_id=new_id,
         body_timeout_s=settings.body_timeout_s,

@@ -10,6 +10,7 @@ from uuid import uuid4
 from services import topics
 from services.chassis.avro.registry_client import load_schemas
 from services.chassis.avro.schemas import Schemas
+from services.chassis.http.page_limits import PageLimits
 from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.server import HttpServer, build_application, operations_server
 from services.chassis.kafka.consumer import Consumer
@@ -204,10 +205,12 @@ def build_http(components: Components) -> HttpServer:
         rate_limit=components.backing.rate_limit,
         requests_per_second=settings.webhooks_requests_per_second,
     )
+    page_limits = PageLimits("the events API")
     feed = FeedApi(
         deps=read_feed.Deps(feed=FeedLoader(components.feed), waiters=components.notifier, clock_s=time.monotonic),
         authenticator=authenticator,
         cursors=Cursors(settings.page_token_key.get_secret_value()),
+        page_limits=page_limits,
         openapi=settings.schemas_dir / "openapi" / "events.yaml",
     )
     endpoints = EndpointsApi(
@@ -215,6 +218,7 @@ def build_http(components: Components) -> HttpServer:
         authenticator=authenticator,
         page_tokens=PageTokenCodec(settings.page_token_key.get_secret_value(), salt="webhooks.page"),
         public_keys=list(map(describe_public_key, components.signing_keys)),
+        page_limits=page_limits,
         audit=AuditLog(),
         allow_loopback=settings.webhooks_allow_loopback,
         body_timeout_s=settings.body_timeout_s,

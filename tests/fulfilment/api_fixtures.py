@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from jsonschema import Draft202012Validator
 
 from services.chassis.http.idempotency import Reservation, StoredResponse
+from services.chassis.http.page_limits import PageLimits
 from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.rate_limit import RateLimit
 from services.chassis.http.server import build_application
@@ -108,6 +109,7 @@ class ApiClient:
     audit_log: FakeAuditLog
     keys: FakeIdempotencyKeys
     window_s: list[float]
+    page_limits: PageLimits
 
     async def call(
         self, method: str, path: str, body: Any = None, *, token: str = "good", headers: Any = None, **query: Any
@@ -186,7 +188,7 @@ async def api() -> AsyncIterator[ApiClient]:
         reads_per_second=10,
         orders_per_second=10,
     )
-    page_tokens = PageTokenCodec("a secret of sixteen", salt="test")
+    page_tokens, page_limits = PageTokenCodec("a secret of sixteen", salt="test"), PageLimits("the fulfilment API")
     orders = OrdersApi(
         authenticator=authenticator,
         place_order_deps=harness.place_order_deps,
@@ -194,6 +196,7 @@ async def api() -> AsyncIterator[ApiClient]:
         transactions=harness.transactions,
         idempotency=keys,  # type: ignore[arg-type]
         page_tokens=page_tokens,
+        page_limits=page_limits,
         audit=audit_log,
         new_id=new_id,
         body_timeout_s=0.3,
@@ -214,11 +217,12 @@ async def api() -> AsyncIterator[ApiClient]:
         invoices=harness.invoices,
         renderer=TemplateInvoiceRenderer(),
         page_tokens=page_tokens,
+        page_limits=page_limits,
         now_us=harness.clock,
     )
     routes = [*orders.routes(), *stock.routes(), *invoices.routes()]
     async with TestClient(TestServer(build_application(routes, max_body_bytes=2**20))) as client:
-        yield ApiClient(client, harness, audit_log, keys, window_s)
+        yield ApiClient(client, harness, audit_log, keys, window_s, page_limits)
 
 
 async def assert_problem(response: ClientResponse, status: int, code: str) -> Any:

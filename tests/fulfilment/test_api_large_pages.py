@@ -11,7 +11,8 @@ import pytest
 from msgspec.structs import replace
 
 from services.fulfilment.domain.listing import MAX_PAGE_BYTES
-from tests.fulfilment.api_fixtures import ORDERS, V1, ApiClient, api
+from tests.fulfilment.api_fixtures import ORDERS, V1, ApiClient, api, assert_problem
+from tests.support.unsent_bytes import UnsentBytes
 
 __all__ = ["api"]
 
@@ -70,6 +71,24 @@ async def test_invoices_and_purchase_orders_have_such_pages_too(
         page = await api.read(path.format(id=order_id))
         assert len(page[name]) == 1
         assert page["pagination"]["nextPageToken"] is not None
+
+
+async def test_pages_count_until_they_are_read_and_a_client_has_a_bound(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I8. Breaks: a client reads a few bytes of each page now and then."""
+    await api.order(("CARD", 1))
+    api.harness.clock.advance(days=1)
+    await api.harness.close_days()
+    order_id = (await api.read(V1 + "/invoices"))["result"][0]["purchaseOrderId"]
+    lists = (ORDERS, V1 + "/invoices", V1 + "/purchase-orders", f"{V1}/purchase-orders/{order_id}")
+    for path in lists:
+        unsent = UnsentBytes.of(api.page_limits)
+        body = await (await api.call("GET", path)).read()
+        assert unsent.highest == len(body) > 0
+    monkeypatch.setattr("services.chassis.http.page_limits.MAX_UNSENT_BYTES_PER_CLIENT", 0)
+    for path in lists:
+        await assert_problem(await api.call("GET", path), 429, "RATE_LIMITED")
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
+from services.chassis.http.page_limits import PageLimits
 from services.chassis.http.rate_limit import RateLimit
 from services.chassis.http.server import build_application
 from services.chassis.http.shared_rate_limit import SharedRateLimit
@@ -85,6 +86,7 @@ class ApiClient:
     client: TestClient[Any, Any]
     harness: Harness
     site: int
+    page_limits: PageLimits
     wakes: list[None] = field(default_factory=list)
     audit_lines: list[dict[str, object]] = field(default_factory=list)
 
@@ -132,4 +134,4 @@ async def api(mongo: Mongo) -> AsyncIterator[ApiClient]:
     audit_log = FakeAuditLog()
     erasing = ErasureApi(deps=harness.erase_deps, access=access, audit_log=audit_log, wake=lambda: wakes.append(None))
     async with TestClient(TestServer(build_application([*reading.routes(), *erasing.routes()]))) as client:
-        yield ApiClient(client, harness, site, wakes, audit_log.lines)
+        yield ApiClient(client, harness, site, reading.page_limits, wakes, audit_log.lines)

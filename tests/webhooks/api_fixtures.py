@@ -10,6 +10,7 @@ import pytest
 from aiohttp import ClientResponse, TCPConnector
 from aiohttp.test_utils import TestClient, TestServer
 
+from services.chassis.http.page_limits import PageLimits
 from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.rate_limit import RateLimit
 from services.chassis.http.server import build_application
@@ -91,6 +92,7 @@ class FeedClient:
     notifier: SiteNotifier
     verifier: FakeVerifier
     cursors: Cursors
+    page_limits: PageLimits
     now_us: list[int] = field(default_factory=lambda: [NOON_US])
 
     async def append(self, *events: NewEvent) -> None:
@@ -134,7 +136,7 @@ async def build_client(
     heartbeat_s: float = HEARTBEAT_S,
 ) -> FeedClient:
     notifier, verifier, now_us = SiteNotifier(max_waiters=max_waiters), FakeVerifier(), [NOON_US]
-    cursors = Cursors("a secret of sixteen")
+    cursors, page_limits = Cursors("a secret of sixteen"), PageLimits("the events API")
     authenticator = Authenticator(
         requests=RequestAuthenticator(verifier, FakeSites()),  # type: ignore[arg-type]
         is_started=lambda: True,
@@ -145,6 +147,7 @@ async def build_client(
         deps=read_feed.Deps(feed=FeedLoader(feed), waiters=notifier, clock_s=time.monotonic),
         authenticator=authenticator,
         cursors=cursors,
+        page_limits=page_limits,
         openapi=REPOSITORY / "schemas" / "openapi" / "events.yaml",
         heartbeat_s=heartbeat_s,
     )
@@ -155,6 +158,7 @@ async def build_client(
             authenticator=authenticator,
             page_tokens=PageTokenCodec("a secret of sixteen", salt="test"),
             public_keys=[describe_public_key(key) for key in load_signing_keys([b"s" * 32])],
+            page_limits=page_limits,
             audit=AuditLog(),
             allow_loopback=allow_loopback,
             body_timeout_s=5,
@@ -163,7 +167,7 @@ async def build_client(
     client = TestClient(TestServer(build_application(routes)), connector=TCPConnector(limit=0))
     await client.start_server()
     deps = append_events.Deps(feed=feed, notifier=notifier, now_us=lambda: now_us[0])
-    return FeedClient(client, feed, deps, notifier, verifier, cursors, now_us)
+    return FeedClient(client, feed, deps, notifier, verifier, cursors, page_limits, now_us)
 
 
 @pytest.fixture

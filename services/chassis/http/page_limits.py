@@ -2,11 +2,13 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
+import msgspec
 from aiohttp import web
 
 from services.chassis.runtime import metrics
@@ -49,7 +51,7 @@ class PageLimits:
         Raises a 429 or `ContentionError` beyond the limits.
         """
         if not is_large:
-            self._check_unsent(client_id)
+            self.check_unsent(client_id)
             yield
             return
         if self._waiting[client_id] >= MAX_WAITING_PER_CLIENT:
@@ -60,10 +62,11 @@ class PageLimits:
             turn = self._turns[client_id] = asyncio.Lock()
         with _counted(self._waiting, client_id, 1):
             async with turn, self._rendering:
-                self._check_unsent(client_id)
+                self.check_unsent(client_id)
                 yield
 
-    def _check_unsent(self, client_id: str) -> None:
+    def check_unsent(self, client_id: str) -> None:
+        """Raise a 429 if too many bytes of the client are unsent, `ContentionError` if too many of all clients are."""
         if self._unsent[client_id] >= MAX_UNSENT_BYTES_PER_CLIENT:
             REFUSED.labels("unsent_of_client").inc()
             raise _too_many("are being sent")
@@ -73,25 +76,40 @@ class PageLimits:
 
     def response(self, client_id: str, body: bytes, **options: Any) -> web.Response:
         """A response whose body counts as unsent until the client has read most of it."""
-        return _PageResponse(self._unsent, client_id, body=body, **options)
+        return _PageResponse(partial(self.sending, client_id, len(body)), body=body, **options)
 
+    def json_response(self, client_id: str, body: object, *, headers: Mapping[str, str]) -> web.Response:
+        """Such a response, of status 200, with the body as JSON."""
+        encoded = msgspec.json.encode(body)
+        return self.response(client_id, encoded, headers=headers, content_type="application/json", charset="utf-8")
 
-class _PageResponse(web.Response):
-    def __init__(self, unsent: Counter[str], client_id: str, **options: Any) -> None:
-        super().__init__(**options)
-        self._unsent = unsent
-        self._client_id = client_id
+    @asynccontextmanager
+    async def sending(self, client_id: str, size: int, request: web.BaseRequest | None) -> AsyncIterator[None]:
+        """Count bytes as unsent during the block, which sends them.
 
-    async def write_eof(self, data: bytes = b"") -> None:
-        transport = None if self._req is None else self._req.transport
-        with _counted(self._unsent, self._client_id, len(self.body) if isinstance(self.body, bytes) else 0):
+        Disconnects a client that reads too slowly, and raises `ConnectionResetError`.
+        """
+        transport = None if request is None else request.transport
+        with _counted(self._unsent, client_id, size):
             try:
                 async with asyncio.timeout(SEND_TIMEOUT_S):
-                    await super().write_eof(data)
+                    yield
             except TimeoutError:
                 if isinstance(transport, asyncio.WriteTransport):
                     transport.abort()
                 raise ConnectionResetError("the client reads too slowly") from None
+
+
+class _PageResponse(web.Response):
+    def __init__(
+        self, sending: Callable[[web.BaseRequest | None], AbstractAsyncContextManager[None]], **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self._sending = sending
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        async with self._sending(self._req):
+            await super().write_eof(data)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from services.chassis.http.negotiation import negotiate
+from services.chassis.http.page_limits import PageLimits
 from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.responses import json_response
 from services.chassis.runtime.errors import Problem
@@ -34,6 +35,7 @@ class InvoicesApi:
     invoices: InvoiceStore
     renderer: InvoiceRenderer
     page_tokens: PageTokenCodec
+    page_limits: PageLimits
     now_us: Callable[[], int]
 
     def routes(self) -> Sequence[web.RouteDef]:
@@ -48,22 +50,24 @@ class InvoicesApi:
     async def list_purchase_orders(self, request: web.Request) -> web.Response:
         """Return the customer's purchase orders of a day, one per currency."""
         caller = await self.authenticator.authenticate_reader(request, SCOPE)
+        self.page_limits.check_unsent(caller.client_id)
         today = business_date(self.now_us(), caller.customer.time_zone).isoformat()
         day = params.parse_date(request.query, "date") or today
         orders = await self.purchase_orders.list_by_day(caller.site, day)
         results = [await self._with_transactions(request, order) for order in orders]
         links = results[0][1] if len(results) == 1 else {}
         body = {"businessDate": day, "result": [order for order, _ in results]}
-        return json_response(body, headers={**responses.PRIVATE, **links})
+        return self.page_limits.json_response(caller.client_id, body, headers={**responses.PRIVATE, **links})
 
     async def get_purchase_order(self, request: web.Request) -> web.Response:
         """Return a purchase order: merged lines, totals, and a page of its transactions."""
         caller = await self.authenticator.authenticate_reader(request, SCOPE)
+        self.page_limits.check_unsent(caller.client_id)
         order = await self.purchase_orders.find(parse_id(request.match_info["id"]))
         if order is None or order.site != caller.site:
             raise Problem(404, "PURCHASE_ORDER_NOT_FOUND", "there is no such purchase order")
         body, links = await self._with_transactions(request, order)
-        return json_response(body, headers={**responses.PRIVATE, **links})
+        return self.page_limits.json_response(caller.client_id, body, headers={**responses.PRIVATE, **links})
 
     async def _with_transactions(
         self, request: web.Request, order: PurchaseOrder
@@ -79,6 +83,7 @@ class InvoicesApi:
     async def list_invoices(self, request: web.Request) -> web.Response:
         """Return the customer's invoices and credit notes, newest first."""
         caller = await self.authenticator.authenticate_reader(request, SCOPE)
+        self.page_limits.check_unsent(caller.client_id)
         query = InvoiceQuery(
             site=caller.site,
             rows=params.parse_page_rows(request.query),
@@ -88,7 +93,9 @@ class InvoicesApi:
         page, pagination, links = await params.paginate(
             request, query, self.invoices.find_page, responses.invoice, self.page_tokens
         )
-        return json_response({"pagination": pagination, "result": page}, headers={**responses.PRIVATE, **links})
+        return self.page_limits.json_response(
+            caller.client_id, {"pagination": pagination, "result": page}, headers={**responses.PRIVATE, **links}
+        )
 
     async def get_invoice(self, request: web.Request) -> web.Response:
         """Return an invoice or credit note as JSON, HTML or PDF."""

@@ -1,7 +1,7 @@
 """HTTP handlers for placing orders, following them and getting their codes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -56,7 +56,7 @@ class OrdersApi:
     new_id: Callable[[], str]
     body_timeout_s: float
     openapi: Path
-    page_limits: PageLimits = field(default_factory=lambda: PageLimits("the fulfilment API"))
+    page_limits: PageLimits
 
     def routes(self) -> Sequence[web.RouteDef]:
         """Return the routes of the handlers."""
@@ -133,6 +133,7 @@ class OrdersApi:
     async def list(self, request: web.Request) -> web.Response:
         """Return the customer's transactions, newest first."""
         caller = await self.authenticator.authenticate_reader(request, "orders:read")
+        self.page_limits.check_unsent(caller.client_id)
         query = TransactionQuery(
             site=caller.site,
             rows=params.parse_page_rows(request.query),
@@ -144,7 +145,9 @@ class OrdersApi:
         page, pagination, links = await params.paginate(
             request, query, self.transactions.find_page, responses.transaction_status, self.page_tokens
         )
-        return json_response({"pagination": pagination, "result": page}, headers={**responses.PRIVATE, **links})
+        return self.page_limits.json_response(
+            caller.client_id, {"pagination": pagination, "result": page}, headers={**responses.PRIVATE, **links}
+        )
 
     async def get_codes(self, request: web.Request) -> web.Response:
         """Return the delivered codes, and placeholders for the others."""

@@ -72,7 +72,7 @@ class LedgerApi:
         self._now_us = now_us
         self._openapi = openapi
         self._scans = Scans()
-        self._page_limits = PageLimits("the ledger API")
+        self.page_limits = PageLimits("the ledger API")
 
     def routes(self) -> Sequence[web.RouteDef]:
         """All routes."""
@@ -95,7 +95,7 @@ class LedgerApi:
         if page_token is not None:
             query = replace(query, after=self._tokens.decode(query, page_token))
         client_id = caller.token.client_id
-        async with self._page_limits.rendering(client_id):
+        async with self.page_limits.rendering(client_id):
             # No record has such a user id.
             page, following = ([], None) if has_lone_surrogate(user_id) else await self._read_page(query, rows)
             token = None if following is None else self._tokens.encode(query, following)
@@ -106,7 +106,7 @@ class LedgerApi:
                 headers |= next_link(request, token)
             members["result"] = page
             body = responses.encode(members)
-        return self._page_limits.response(client_id, body, headers=headers, **_JSON)
+        return self.page_limits.response(client_id, body, headers=headers, **_JSON)
 
     async def _read_page(self, query: EntryQuery, rows: int) -> tuple[list[Raw], str | None]:
         """Return entries as JSON and the position to continue after.
@@ -132,7 +132,9 @@ class LedgerApi:
 
     async def order(self, request: web.Request) -> web.Response:
         """The entries with an order id: one for each channel that has it."""
-        site = (await self._access.authorize(request, READ)).site
+        caller = await self._access.authorize(request, READ)
+        site, client_id = caller.site, caller.token.client_id
+        self.page_limits.check_unsent(client_id)
         channel = params.parse_channel(request.query)
         order_id = request.match_info["orderId"]
         if has_lone_surrogate(order_id):
@@ -142,7 +144,8 @@ class LedgerApi:
         entries = [entry for entry in found if channel is UNSET or entry.channel == channel]
         if not entries:
             raise responses.order_not_found()
-        return _json({"result": [responses.entry_members(each, key, self._site_key) for each in entries]}, PRIVATE)
+        body = responses.encode({"result": [responses.entry_members(each, key, self._site_key) for each in entries]})
+        return self.page_limits.response(client_id, body, headers=PRIVATE, **_JSON)
 
     async def sales(self, request: web.Request) -> web.Response:
         """Sums of sales."""
@@ -157,21 +160,21 @@ class LedgerApi:
         media_type = params.parse_media_type(request, (params.JSON, params.CSV, params.XLSX))
         client_id = caller.token.client_id
         if zone is None:
-            async with self._page_limits.rendering(client_id):
+            async with self.page_limits.rendering(client_id):
                 report = await self._read_report(site, query)
                 body = await _render_report(report, media_type)
         else:
             with self._scans.begin(client_id):
                 # All entries are read, which takes long: pages are rendered meanwhile.
                 report = await self._read_report(site, query, zone)
-                async with self._page_limits.rendering(client_id):
+                async with self.page_limits.rendering(client_id):
                     body = await _render_report(report, media_type)
         headers = {**PRIVATE, "Vary": "Accept"}
         if media_type != params.JSON:
             name = f"sales.{'csv' if media_type == params.CSV else 'xlsx'}"
             headers |= responses.as_of_headers(report) | {"Content-Disposition": f'attachment; filename="{name}"'}
         charset = None if media_type == params.XLSX else "utf-8"
-        return self._page_limits.response(client_id, body, headers=headers, content_type=media_type, charset=charset)
+        return self.page_limits.response(client_id, body, headers=headers, content_type=media_type, charset=charset)
 
     async def _read_report(self, site: Site, query: ReportQuery, zone: str | None = None) -> queries.Report:
         try:
@@ -218,7 +221,3 @@ def _scope(query: EntryQuery) -> TokenScope:
     has_channel = wanted.channel is not UNSET
     channel = wanted.channel if isinstance(wanted.channel, str) else None
     return [query.site, query.user_id, query.from_us, query.to_us, has_channel, channel, wanted.mode, wanted.currency]
-
-
-def _json(members: object, headers: dict[str, str]) -> web.Response:
-    return web.Response(body=responses.encode(members), headers=headers, **_JSON)  # type: ignore[arg-type]

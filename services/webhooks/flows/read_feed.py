@@ -18,11 +18,13 @@ class Deps:
     clock_s: Callable[[], float]
 
 
-async def read_page(query: FeedQuery, deps: Deps, *, timeout_s: float) -> Sequence[FeedEvent]:
+async def read_page(query: FeedQuery, deps: Deps) -> Sequence[FeedEvent]:
+    """A page of events. Raises `UnavailableError`."""
+    return await deps.feed.read(query)
+
+
+async def wait_for_page(query: FeedQuery, deps: Deps, *, timeout_s: float) -> Sequence[FeedEvent]:
     """A page of events; an empty one only if there are none for `timeout_s`. Raises `UnavailableError`."""
-    events = await deps.feed.read(query)
-    if events or timeout_s <= 0:
-        return events
     deadline_s = deps.clock_s() + timeout_s
     async with deps.waiters.register(query.site) as waiter:
         may_wait = waiter is not None

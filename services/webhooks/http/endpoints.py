@@ -1,12 +1,15 @@
 """Handlers of endpoints, their deliveries and their replays."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from aiohttp import web
 from msgspec.structs import replace
 
+from services.chassis.http.page_limits import PageLimits
 from services.chassis.http.paging import PageTokenCodec, page_token_from_query, pagination, rows_from_query
 from services.chassis.http.responses import json_response
 from services.chassis.runtime.errors import Problem
@@ -25,8 +28,13 @@ WRITE = "webhooks:write"
 ENDPOINTS, ENDPOINT = BASE + "/endpoints", BASE + "/endpoints/{endpointId}"
 REPLAY = ENDPOINT + "/replays/{replayId}"
 DEFAULT_ROWS, MAX_ROWS = 50, 500
+# A page ends with the delivery that reaches this size: each may have fifty tries with what the endpoint answered.
+MAX_PAGE_BYTES = 1024 * 1024
+# Deliveries that are read and rendered without a pause.
+PORTION = 25
 # The names of an endpoint's fields in the API, where they differ.
 _NAMES = {"ordered": "is_ordered"}
+_NO_STORE = {"Cache-Control": "no-store"}
 
 
 class EndpointsApi:
@@ -39,6 +47,7 @@ class EndpointsApi:
         authenticator: Authenticator,
         page_tokens: PageTokenCodec,
         public_keys: Sequence[Mapping[str, str]],
+        page_limits: PageLimits,
         audit: AuditLog,
         allow_loopback: bool,
         body_timeout_s: float,
@@ -47,6 +56,7 @@ class EndpointsApi:
         self._authenticator = authenticator
         self._page_tokens = page_tokens
         self._public_keys = public_keys
+        self._page_limits = page_limits
         self._audit = audit
         self._allow_loopback = allow_loopback
         self._body_timeout_s = body_timeout_s
@@ -143,19 +153,35 @@ class EndpointsApi:
 
     async def deliveries(self, request: web.Request) -> web.Response:
         """What became of events at an endpoint, the newest first."""
-        _, endpoint = await self._find(request, READ)
+        caller, endpoint = await self._find(request, READ)
+        client_id = caller.token.client_id
         rows = rows_from_query(request.query, default=DEFAULT_ROWS, maximum=MAX_ROWS)
         token, scope = page_token_from_query(request.query), ["deliveries", endpoint.id]
         before = None if token is None else self._page_tokens.decode(scope, token, parts=1)[0]
-        found = await self._deps.deliveries.find_page(endpoint.id, before=before, rows=rows)
-        page = found[:rows]
-        following = self._page_tokens.encode(scope, [page[-1].sequence]) if len(found) > rows else None
-        return _private(
-            {
-                "pagination": pagination(rows, len(page), following),
-                "result": list(map(responses.delivery, page)),
-            }
-        )
+        async with self._page_limits.rendering(client_id, is_large=rows > DEFAULT_ROWS):
+            page, last = await self._read_deliveries(endpoint.id, before, rows)
+            following = None if last is None else self._page_tokens.encode(scope, [last])
+            body = {"pagination": pagination(rows, len(page), following), "result": page}
+            return self._page_limits.json_response(client_id, body, headers=_NO_STORE)
+
+    async def _read_deliveries(
+        self, endpoint_id: str, before: int | None, rows: int
+    ) -> tuple[Sequence[msgspec.Raw], int | None]:
+        """Deliveries as JSON, and the sequence of the last one if more follow."""
+        page: list[msgspec.Raw] = []
+        size = 0
+        while True:
+            portion = min(rows - len(page), PORTION)
+            found = await self._deps.deliveries.find_page(endpoint_id, before=before, rows=portion)
+            for number, delivery in enumerate(found[:portion], start=1):
+                page.append(msgspec.Raw(msgspec.json.encode(responses.delivery(delivery))))
+                before = delivery.sequence
+                size += len(page[-1])
+                if size >= MAX_PAGE_BYTES:
+                    return page, before if number < len(found) else None
+            if len(found) <= portion or len(page) >= rows:
+                return page, before if len(found) > portion else None
+            await asyncio.sleep(0)
 
     async def replay(self, request: web.Request) -> web.Response:
         """Send events of the past again."""
@@ -219,7 +245,7 @@ class EndpointsApi:
 
 
 def _private(body: Any) -> web.Response:
-    return json_response(body, headers={"Cache-Control": "no-store"})
+    return json_response(body, headers=_NO_STORE)
 
 
 def _endpoint_not_found() -> Problem:

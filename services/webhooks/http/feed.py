@@ -1,8 +1,9 @@
 """Handlers of the feed: pages, long polling and streams of server-sent events."""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import aclosing
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -10,11 +11,14 @@ from aiohttp import web
 
 from services.chassis.http.negotiation import negotiate
 from services.chassis.http.openapi import openapi_route
+from services.chassis.http.page_limits import PageLimits
 from services.chassis.http.paging import pagination
 from services.chassis.http.responses import REQUEST_ID
 from services.chassis.runtime.errors import Problem, UnavailableError
 from services.chassis.runtime.time_zones import load_time_zone
+from services.chassis.security.authentication import Caller
 from services.values.sites import Site
+from services.webhooks import metrics
 from services.webhooks.domain.event import FeedEvent, FeedQuery
 from services.webhooks.flows import read_feed
 from services.webhooks.http import params
@@ -27,6 +31,8 @@ HEARTBEAT_S = 15.0
 # How long a client that lost its stream waits before it connects again.
 RECONNECT_MS = 2_000
 STREAM_ROWS = 200
+# Less than may wait: one client must not keep all others from streaming.
+MAX_STREAMS_PER_CLIENT = 1_000
 
 _encode = msgspec.json.Encoder().encode
 
@@ -40,12 +46,15 @@ class FeedApi:
         deps: read_feed.Deps,
         authenticator: Authenticator,
         cursors: params.Cursors,
+        page_limits: PageLimits,
         openapi: Path,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         self._deps = deps
         self._authenticator = authenticator
         self._cursors = cursors
+        self._page_limits = page_limits
+        self._streams: Counter[str] = Counter()
         self._openapi = openapi
         self._heartbeat_s = heartbeat_s
 
@@ -65,16 +74,45 @@ class FeedApi:
             after=await self._parse_after(request, caller.site, is_stream=is_stream),
         )
         if is_stream:
-            return await self._stream(request, query)
+            with self._open_stream(caller.token.client_id):
+                return await self._stream(request, query, caller.token.client_id)
         wait_s = params.parse_wait(request.headers)
-        events = await read_feed.read_page(query, self._deps, timeout_s=wait_s or 0.0)
+        body = await self._read_page(caller, query, wait_s or 0.0)
         headers = {"Cache-Control": "no-store", "Vary": "Accept"}
         if wait_s is not None:
             headers["Preference-Applied"] = "wait"
-        cursor = self._cursors.encode(site, events[-1].sequence if events else query.after)
+        return self._page_limits.response(
+            caller.token.client_id, body, headers=headers, content_type=JSON, charset="utf-8"
+        )
+
+    async def _read_page(self, caller: Caller, query: FeedQuery, wait_s: float) -> bytes:
+        """The body of a page. Its client waits for events without a turn to have a page rendered."""
+        is_large = query.rows > params.DEFAULT_ROWS
+        async with self._page_limits.rendering(caller.token.client_id, is_large=is_large):
+            events = await read_feed.read_page(query, self._deps)
+            if events or wait_s <= 0:
+                return self._render(query, events)
+        return self._render(query, await read_feed.wait_for_page(query, self._deps, timeout_s=wait_s))
+
+    def _render(self, query: FeedQuery, events: Sequence[FeedEvent]) -> bytes:
+        cursor = self._cursors.encode(query.site, events[-1].sequence if events else query.after)
         head = _encode(pagination(query.rows, len(events), cursor)).decode()
-        body = f'{{"pagination":{head},"result":[{",".join([event.json for event in events])}]}}'
-        return web.Response(body=body.encode(), headers=headers, content_type=JSON, charset="utf-8")
+        return f'{{"pagination":{head},"result":[{",".join([event.json for event in events])}]}}'.encode()
+
+    @contextmanager
+    def _open_stream(self, client_id: str) -> Iterator[None]:
+        """Count a stream during the block; raises a 429 beyond the client's limit."""
+        if self._streams[client_id] >= MAX_STREAMS_PER_CLIENT:
+            metrics.RATE_LIMITED.inc()
+            detail = f"a client may have {MAX_STREAMS_PER_CLIENT} streams at a time"
+            raise Problem(429, "RATE_LIMITED", detail, headers={"Retry-After": "5"})
+        self._streams[client_id] += 1
+        try:
+            yield
+        finally:
+            self._streams[client_id] -= 1
+            if not self._streams[client_id]:
+                del self._streams[client_id]
 
     async def _parse_after(self, request: web.Request, site: Site, *, is_stream: bool) -> int:
         """The sequence to continue after; a stream that is opened again names the last event that arrived."""
@@ -88,7 +126,8 @@ class FeedApi:
             return self._cursors.decode(site.site, text)
         return await self._deps.feed.find_position(site.site, at_us)
 
-    async def _stream(self, request: web.Request, query: FeedQuery) -> web.StreamResponse:
+    async def _stream(self, request: web.Request, query: FeedQuery, client_id: str) -> web.StreamResponse:
+        self._page_limits.check_unsent(client_id)
         query = msgspec.structs.replace(query, rows=STREAM_ROWS)
         response = web.StreamResponse(
             headers={
@@ -113,10 +152,13 @@ class FeedApi:
                 async for events in pages:
                     if not await self._authenticator.is_still_authorized(request, READ):
                         break
-                    await response.write(b"".join(self._frame(query.site, event) for event in events) or b": \n\n")
+                    self._page_limits.check_unsent(client_id)
+                    frames = b"".join(self._frame(query.site, event) for event in events) or b": \n\n"
+                    async with self._page_limits.sending(client_id, len(frames), request):
+                        await response.write(frames)
                     # A long backlog is written without waiting for anything: other requests get their turn.
                     await asyncio.sleep(0)
-            except UnavailableError:
+            except (UnavailableError, Problem):
                 # The client connects again, and is told then.
                 pass
             except ConnectionError:
