@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import product
+from statistics import median
 
 from pymongo import InsertOne, UpdateOne
 
 from bench.ledger_recording import end, fold_for_ever
-from bench.ledger_sales import PORTION, SITE, document_of, group_of, orders
+from bench.ledger_sales import PORTION, SITE, YEAR, document_of, group_of, orders
 from services.chassis.runtime.errors import ContentionError
 from services.ledger.adapters.collections import ENTRIES, PARTITIONS, SUMS
 from services.ledger.domain.entries import group_sums
@@ -15,21 +17,37 @@ from services.ledger.domain.sums import without_store
 from services.sales.records import Order
 from tests.ledger.harness import Harness, open_mongo
 
+ROUNDS = 3
+
 
 async def measure_variants(uri: str, *, count: int) -> None:
-    """Record new orders of a week in three ways, with one and with four writers at the same time."""
-    for writers in (1, 4):
-        for name, variant in VARIANTS.items():
-            conflicts = [0]
-            async with open_mongo(uri, "pymongo") as mongo:
-                harness = Harness(mongo)
-                shares = [orders(count // writers, first=number * count, days=7) for number in range(writers)]
-                began = time.perf_counter()
-                await asyncio.gather(
-                    *(variant(harness, share, number, conflicts) for number, share in enumerate(shares))
-                )
-                rate = count / (time.perf_counter() - began)
-            print(f"{writers} writers, {name}: {rate:,.0f} orders/s, {conflicts[0]} conflicts")
+    """Record new orders of a week, and of a year, in three ways, with one and with four writers at the same time.
+
+    The ways take turns, so that other programs on the machine slow down all of them.
+    """
+    for days, writers in product((7, YEAR), (1, 4)):
+        rates: dict[str, list[float]] = {name: [] for name in VARIANTS}
+        conflicts = {name: [0] for name in VARIANTS}
+        for _, name in product(range(ROUNDS), VARIANTS):
+            rates[name].append(await _measure(uri, name, conflicts[name], count=count, writers=writers, days=days))
+        for name, found in rates.items():
+            print(
+                f"{days} days, {writers} writers, {name}: {median(found):,.0f} orders/s "
+                f"({min(found):,.0f}-{max(found):,.0f}), {conflicts[name][0]} conflicts in {ROUNDS} rounds",
+                flush=True,
+            )
+
+
+async def _measure(uri: str, name: str, conflicts: list[int], *, count: int, writers: int, days: int) -> float:
+    """Record the orders into an empty database; return how many a second."""
+    async with open_mongo(uri, "pymongo") as mongo:
+        harness = Harness(mongo)
+        shares = [orders(count // writers, first=number * count, days=days) for number in range(writers)]
+        began = time.perf_counter()
+        await asyncio.gather(
+            *(VARIANTS[name](harness, share, number, conflicts) for number, share in enumerate(shares))
+        )
+        return count / (time.perf_counter() - began)
 
 
 async def notes_in_transaction(harness: Harness, records: Sequence[Order], writer: int, _: list[int]) -> None:
