@@ -31,6 +31,7 @@ async def build(settings: Settings) -> lifecycle.Service:
     )
     access = Access(
         authenticator=RequestAuthenticator(FakeVerifier(), FakeSites()),  # type: ignore[arg-type]
+        is_started=lambda: True,
         rate_limit=SharedRateLimit(RateLimit(), url=None),
         requests_per_second=10**9,
     )

@@ -150,6 +150,8 @@ async def build(settings: Settings) -> Service:
     )
     access = Access(
         authenticator=security.authenticator,
+        # With another key, an erasure would be stored under another fingerprint.
+        is_started=lambda: prepare.is_done,
         rate_limit=backing.rate_limit,
         requests_per_second=settings.ledger_requests_per_second,
     )

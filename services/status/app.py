@@ -116,6 +116,8 @@ async def build(settings: Settings) -> Service:
         JobLoader(jobs),
         notifier,
         security.authenticator,
+        # With another key, a page token would be refused for good.
+        is_started=lambda: create_indexes.is_done,
         page_token_key=settings.page_token_key.get_secret_value(),
         rate_limit=rate_limit,
         requests_per_second=settings.status_requests_per_second,
@@ -165,6 +167,7 @@ def build_api(
     notifier: JobNotifier,
     authenticator: RequestAuthenticator,
     *,
+    is_started: Callable[[], bool] = lambda: True,
     page_token_key: str,
     rate_limit: SharedRateLimit | None = None,
     requests_per_second: int,
@@ -176,6 +179,7 @@ def build_api(
     return StatusApi(
         deps=queries.Deps(jobs=jobs, waiters=notifier, now_us=now_us, clock_s=clock_s),
         authenticator=authenticator,
+        is_started=is_started,
         tokens=PageTokenCodec(page_token_key, salt="status.page"),
         rate_limit=rate_limit or SharedRateLimit(RateLimit(), url=None),
         requests_per_second=requests_per_second,

@@ -119,6 +119,7 @@ async def api(mongo: Mongo) -> AsyncIterator[ApiClient]:
     harness, site = Harness(mongo), next(_SITES)
     access = Access(
         authenticator=RequestAuthenticator(FakeVerifier(site), FakeSites(site)),  # type: ignore[arg-type]
+        is_started=lambda: True,
         rate_limit=SharedRateLimit(RateLimit(), url=None),
         requests_per_second=1_000,
     )

@@ -45,6 +45,12 @@ class ContentionError(UnavailableError):
     state = "busy"
 
 
+class StartingError(UnavailableError):
+    """The service has not prepared its database yet: indexes may be missing, and keys are not checked."""
+
+    state = "still starting"
+
+
 class ChangedSettingError(Exception):
     """The value of a setting is not the one that the stored data was written with. Never retry."""
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from services.chassis.http.rate_limit import Decision, rate_limited
 from services.chassis.http.shared_rate_limit import SharedRateLimit
-from services.chassis.runtime.errors import ForbiddenError, UnavailableError
+from services.chassis.runtime.errors import ForbiddenError, StartingError
 from services.chassis.security.authentication import RequestAuthenticator, require_scope
 from services.chassis.security.tokens import Token
 from services.fulfilment import metrics
@@ -31,12 +31,6 @@ class Caller(Struct, frozen=True):
     def client_id(self) -> str:
         """The client's id."""
         return self.token.client_id
-
-
-class StartingError(UnavailableError):
-    """The service has not prepared its database yet."""
-
-    state = "still starting"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Who may call the API, and how often."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from aiohttp import web
 
 from services.chassis.http.rate_limit import rate_limited
 from services.chassis.http.shared_rate_limit import SharedRateLimit
-from services.chassis.runtime.errors import ContentionError, Problem
+from services.chassis.runtime.errors import ContentionError, Problem, StartingError
 from services.chassis.security.authentication import Caller, RequestAuthenticator, require_scope
 from services.ledger import metrics
 
@@ -50,13 +50,16 @@ class Access:
     """Decides who may call, and how often."""
 
     authenticator: RequestAuthenticator
+    is_started: Callable[[], bool]
     rate_limit: SharedRateLimit
     requests_per_second: int
 
     async def authorize(self, request: web.Request, scope: str) -> Caller:
-        """Return the caller; raises 401, 403 and 429."""
+        """Return the caller; raises a 401, a 403, a 429, or `UnavailableError` (also while starting)."""
         caller = await self.authenticator.caller(request)
         require_scope(caller.token, scope)
+        if not self.is_started():
+            raise StartingError("the service")
         limit = self.requests_per_second
         decision = await self.rate_limit.acquire(f"ledger:{caller.token.client_id}", limit=limit)
         if not decision.allowed:

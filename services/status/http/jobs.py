@@ -1,6 +1,6 @@
 """Handlers of the status API: authenticate, parse, query, respond."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from services.chassis.http.paging import PageTokenCodec, TokenScope, next_link, 
 from services.chassis.http.rate_limit import rate_limited
 from services.chassis.http.shared_rate_limit import SharedRateLimit
 from services.chassis.http.time_range import parse_from_us, parse_to_us
+from services.chassis.runtime.errors import StartingError
 from services.chassis.runtime.logs import bind
 from services.chassis.runtime.time_zones import load_time_zone
 from services.chassis.security.authentication import RequestAuthenticator, require_scope
@@ -45,6 +46,7 @@ class StatusApi:
 
     deps: queries.Deps
     authenticator: RequestAuthenticator
+    is_started: Callable[[], bool]
     tokens: PageTokenCodec
     rate_limit: SharedRateLimit
     requests_per_second: int
@@ -178,6 +180,8 @@ class StatusApi:
         """The site whose jobs the caller may read."""
         caller = await self.authenticator.caller(request)
         require_scope(caller.token, SCOPE)
+        if not self.is_started():
+            raise StartingError("the service")
         request[CLIENT_ID] = caller.token.client_id
         await self._check_rate_limit(caller.token)
         return caller.site

@@ -7,15 +7,9 @@ from aiohttp import web
 
 from services.chassis.http.rate_limit import rate_limited
 from services.chassis.http.shared_rate_limit import SharedRateLimit
-from services.chassis.runtime.errors import UnavailableError
+from services.chassis.runtime.errors import StartingError
 from services.chassis.security.authentication import Caller, RequestAuthenticator, require_scope
 from services.webhooks import metrics
-
-
-class StartingError(UnavailableError):
-    """The service has not prepared its database yet."""
-
-    state = "still starting"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
