@@ -5,9 +5,11 @@ import datetime as dt
 import gzip
 import json
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,6 +20,7 @@ import xlsxwriter
 
 from tillstream import Client, NotAllowedError, RetryPolicy, UnreachableError
 from tillstream import importer as importing
+from tillstream import manifest as manifests
 from tillstream.importer import Importer, ImportOptions, Progress, StoppedError
 from tillstream.manifest import Manifest, ManifestLockedError, Tally
 from tillstream.packing import Batch
@@ -401,3 +404,38 @@ def test_two_processes_do_not_import_the_same_file(tmp_path: Path) -> None:
     manifest.close()
     Manifest(tmp_path / "m.sqlite").close()
     assert (tmp_path / "m.sqlite").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("attempt", range(8))
+def test_of_many_that_begin_at_once_one_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attempt: int) -> None:
+    """Breaks if two import the same file, or if all of them give up."""
+    monkeypatch.setattr(manifests, "LOCK_TIMEOUT_S", 0.3)
+    started, others = threading.Barrier(6), threading.Semaphore(0)
+
+    def open_it(_: int) -> bool:
+        started.wait()
+        try:
+            manifest = Manifest(tmp_path / f"{attempt}.sqlite")
+        except ManifestLockedError:
+            others.release()
+            return False
+        # It stays open until the others have given up: a lock that is freed may be taken.
+        opened = all(others.acquire(timeout=10) for _ in range(5))
+        manifest.close()
+        return opened
+
+    with ThreadPoolExecutor(6) as executor:
+        assert Counter(executor.map(open_it, range(6))) == {True: 1, False: 5}
+
+
+def test_an_import_that_is_begun_anew_stays_locked(tmp_path: Path) -> None:
+    """Breaks if `--again` gives another process the time to import the same file."""
+    path = tmp_path / "m.sqlite"
+    manifest = Manifest(path)
+    manifest.accept(manifest.prepare(Batch(0, 5, b"x")), "j")
+    manifest.put("done", "1")
+    manifest.clear()
+    assert (manifest.get("done"), manifest.next_record, manifest.tally()) == (None, 0, Tally(0, 0, 0, 0))
+    with pytest.raises(ManifestLockedError):
+        Manifest(path)
+    manifest.close()

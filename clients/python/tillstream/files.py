@@ -1,5 +1,6 @@
 """Imports whole files from a program, as the command does."""
 
+import hashlib
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -8,19 +9,25 @@ from pathlib import Path
 
 from tillstream.http import Credentials, RetryPolicy
 from tillstream.importer import Importer, ImportOptions, Progress, StoppedError
-from tillstream.manifest import Manifest
+from tillstream.manifest import Manifest, options_digest
 from tillstream.sources.flat import FlatOptions
 from tillstream.sources.open import open_source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileOptions:
-    """How a file is read, and where the import's state is kept."""
+    """How a file is read, and where the import's state is kept: a SQLite file for one file and its options."""
 
     mapping: Mapping[str, str] = field(default_factory=dict)
     zone: tzinfo | None = None
     decimal: str | None = None
     manifest: Path | None = None
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class FileImport:
@@ -49,7 +56,7 @@ class FileImport:
     def run(self) -> Generator[Progress, None, None]:
         """Yield progress; raises `SourceError` for a file that cannot be imported as it is.
 
-        Raises `StoppedError` after `stop`.
+        Raises `StoppedError` after `stop`, and `ManifestError` if the manifest is that of another import.
         """
         from tillstream._sync.client import Client  # noqa: PLC0415 - the client uses this module
 
@@ -59,6 +66,7 @@ class FileImport:
         self._check_stop()
         manifest = Manifest(files.manifest)
         self._resources.callback(manifest.close)
+        manifest.bind(self._identity())
         client = Client(self._base_url, who.client_id, who.client_secret, who.api_key, retry=self._retry)
         self._resources.enter_context(client)
         self._importer = Importer(client, source, manifest, self._options)
@@ -75,6 +83,22 @@ class FileImport:
     def close(self) -> None:
         """Close connections and manifest."""
         self._resources.close()
+
+    def _identity(self) -> str:
+        files, options, who = self._files, self._options, self._credentials
+        return options_digest(
+            {
+                "kind": options.kind,
+                "mode": options.mode,
+                "map": options_digest(dict(files.mapping)),
+                "zone": None if files.zone is None else str(files.zone),
+                "decimal": files.decimal,
+                "base": self._base_url,
+                "client": who.client_id,
+                "apiKey": who.api_key,
+                "file": file_digest(self._path),
+            }
+        )
 
     def _check_stop(self) -> None:
         if self._stopped:

@@ -11,6 +11,8 @@ from uuid import uuid4
 from tillstream.errors import TillstreamError
 from tillstream.packing import Batch, Unsent
 
+# Of two that open it at once, one may have to wait for the other to give up.
+LOCK_TIMEOUT_S = 1.0
 PREPARED, ACCEPTED, DONE = 0, 1, 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT);
@@ -84,7 +86,7 @@ class Manifest:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             # It holds records until they are accepted.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._database = sqlite3.connect(path or "", timeout=0, isolation_level=None)
+        self._database = sqlite3.connect(path or "", timeout=LOCK_TIMEOUT_S, isolation_level=None)
         self._database.create_function("without_positions", 1, _without_positions, deterministic=True)
         try:
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -105,6 +107,18 @@ class Manifest:
     def close(self) -> None:
         """Unlock it."""
         self._database.close()
+
+    def clear(self) -> None:
+        """Forget all that was done, for another import of the same file; it stays locked."""
+        with self._transaction():
+            for table in ("meta", "batches", "faults", "unsent"):
+                self._database.execute(f"DELETE FROM {table}")  # noqa: S608 - names of this module
+
+    def bind(self, identity: str) -> None:
+        """Note what is imported; raises `ManifestError` if it is another file, or the same in another way."""
+        if self.get("identity") not in (None, identity):
+            raise ManifestError("the state is that of another import: another file, other options or another client")
+        self.put("identity", identity)
 
     def get(self, name: str) -> str | None:
         """Return a stored value."""

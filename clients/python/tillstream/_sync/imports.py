@@ -96,8 +96,9 @@ class Imports:
     ) -> Iterator[Progress]:
         """Import a CSV, XLSX, JSON or NDJSON file; yield progress until the outcome of each record is known.
 
-        With `FileOptions.manifest`, a SQLite file, an import that was interrupted goes on where it was; use one for
-        each file and its options. Raises `SourceError` for a file that cannot be imported as it is.
+        With `FileOptions.manifest`, a SQLite file, an import that was interrupted goes on where it was. It belongs to
+        one file and its options: `ManifestError` is raised for another, `ManifestLockedError` while another process
+        imports with it. Raises `SourceError` for a file that cannot be imported as it is.
         """
         transport = self._transport
         file_import = FileImport(

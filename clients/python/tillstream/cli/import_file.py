@@ -2,12 +2,11 @@
 
 import hashlib
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
@@ -17,11 +16,21 @@ from zoneinfo import ZoneInfo
 import click
 
 from tillstream._sync.client import Client
-from tillstream.cli.context import ExitCode, describe_error, exit_code, keep_trying, open_client, reports_errors
+from tillstream.cli.context import (
+    ExitCode,
+    describe_error,
+    exit_code,
+    interrupted_by_signals,
+    keep_trying,
+    open_client,
+    reports_errors,
+)
 from tillstream.cli.output import ProgressDisplay, plural, print_json, print_table, progress_fields
+from tillstream.cli.spool import is_pipe, spooled
 from tillstream.errors import TillstreamError, UnreachableError
+from tillstream.files import file_digest
 from tillstream.importer import Importer, ImportOptions, Progress, is_resumable
-from tillstream.manifest import Manifest, ManifestLockedError, options_digest
+from tillstream.manifest import Manifest, options_digest
 from tillstream.models import Kind, Mode
 from tillstream.profiles import Profile, load_profile, state_directory
 from tillstream.report import check_format, write_failed
@@ -34,7 +43,6 @@ MAX_WAIT_S = 300.0
 MANIFEST_DAYS = 90
 MAX_FAULT_ROWS = 20
 MAX_UNSENT_MESSAGES = 5
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,19 +93,11 @@ def import_(context: click.Context, /, pairs: Sequence[str], **options: Any) -> 
     """  # noqa: D301 - click's mark
     arguments = Arguments(mapping=_parse_pairs(pairs), **options)
     profile = load_profile(context.obj)
-    is_pipe = _is_pipe(arguments.file)
-    path = _spool(arguments.file) if is_pipe else arguments.file
-    # What came through a pipe is kept while another run may need it.
-    is_kept = not is_pipe
-    try:
+    with interrupted_by_signals(), ExitStack() as stack:
+        path = arguments.file
+        if is_pipe(path):
+            path = stack.enter_context(spooled(path, state_directory() / "spool"))
         code = _import(context, profile, path, arguments)
-        is_kept = is_kept or code is ExitCode.RESUMABLE
-    except ManifestLockedError:
-        is_kept = True
-        raise
-    finally:
-        if not is_kept:
-            path.unlink(missing_ok=True)
     _exit(code)
 
 
@@ -114,7 +114,7 @@ def _import(context: click.Context, profile: Profile, path: Path, arguments: Arg
             "base": profile.base_url,
             "client": profile.client_id,
             "apiKey": profile.api_key,
-            "file": _digest(path),
+            "file": file_digest(path),
         }
     )
     manifest = _open_manifest(identity, arguments)
@@ -158,51 +158,28 @@ def _open(path: Path, arguments: Arguments) -> Source:
     return source
 
 
-def _is_pipe(path: Path) -> bool:
-    """Whether it can be read only once: `-`, and what a shell makes of `<(…)`."""
-    return str(path) == "-" or (path.exists() and not path.is_file() and not path.is_dir())
-
-
-def _spool(path: Path) -> Path:
-    """Keep what comes through a pipe in a file: it is read several times, and a later run goes on with it."""
-    directory = state_directory() / "spool"
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _delete_old(directory)
-    with tempfile.NamedTemporaryFile(dir=directory, delete=False) as file:
-        if str(path) == "-":
-            shutil.copyfileobj(sys.stdin.buffer, file, _CHUNK)
-        else:
-            with path.open("rb") as pipe:
-                shutil.copyfileobj(pipe, file, _CHUNK)
-    # The same name for the same content: a run that goes on with it leaves no second copy.
-    return Path(file.name).replace(directory / _digest(Path(file.name)))
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _open_manifest(identity: str, arguments: Arguments) -> Manifest:
     if arguments.dry_run:
         return Manifest(None)
     name = hashlib.sha256(identity.encode()).hexdigest()[:32]
     path = state_directory() / "imports" / f"{name}.sqlite"
-    _delete_old(path.parent)
+    delete_old(path.parent)
     manifest = Manifest(path)
     if arguments.again and manifest.get("done"):
-        manifest.close()
-        path.unlink()
-        manifest = Manifest(path)
+        manifest.clear()
     return manifest
 
 
-def _delete_old(directory: Path) -> None:
+def delete_old(directory: Path) -> None:
     """Forget imports that nothing was done about for a long time."""
     oldest = time.time() - MANIFEST_DAYS * 86_400
-    for path in directory.glob("*"):
-        if path.stat().st_mtime < oldest:
-            path.unlink(missing_ok=True)
+    for path in directory.glob("*.sqlite"):
+        # What a killed run has done last is in a file beside it.
+        files = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
+        with suppress(FileNotFoundError):  # another run has deleted it
+            if max(file.stat().st_mtime for file in files if file.exists()) < oldest:
+                for file in files:
+                    file.unlink(missing_ok=True)
 
 
 def _run(client: Client, source: Source, manifest: Manifest, arguments: Arguments) -> ExitCode:
@@ -218,8 +195,7 @@ def _run(client: Client, source: Source, manifest: Manifest, arguments: Argument
         dry_run=arguments.dry_run,
     )
     importer = Importer(client, source, manifest, options)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: importer.stop())
+    handlers = {number: signal.signal(number, lambda *_: importer.stop()) for number in (signal.SIGINT, signal.SIGTERM)}
     display = ProgressDisplay(as_json=arguments.as_json)
     progress: Progress | None = None
     try:
@@ -229,8 +205,8 @@ def _run(client: Client, source: Source, manifest: Manifest, arguments: Argument
         display.end(progress)
         return _stopped(error, manifest, arguments)
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     display.end(progress)
     manifest.put("done", "1")
     return _report(importer.progress(), source, manifest, arguments)
