@@ -13,7 +13,7 @@ help: ## list the targets
 
 .venv/created:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed"; exit 1; }
-	@echo "creating .venv with $$(tools/find-python --describe $(PYTHON))"
+	@python=$$(tools/find-python --describe $(PYTHON)) || { echo "$$python"; exit 1; }; echo "creating .venv with $$python"
 	@$(PYTHON) -m venv .venv
 	@touch $@
 

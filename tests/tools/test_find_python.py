@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,49 @@ def test_make_says_which_it_takes_and_a_given_one_wins(tmp_path: Path) -> None:
     assert f"{program} -m venv .venv" in done.stdout
     described = find("--describe", str(program), path=os.environ["PATH"])
     assert described == f"Python 3.11.7 ({program}, built without profile-guided optimisation)"
+
+
+def a_python(program: Path, *, built_with: str | None, version: tuple[int, int] = (3, 11)) -> Path:
+    """Create a Python that says of itself that it was built so."""
+    lines = (
+        f"#!{sys.executable}",
+        "import sys, sysconfig",
+        f"sysconfig.get_config_var = lambda _: {built_with!r}",
+        f"sys.version_info = {version}",
+        "exec(sys.argv[2])",
+    )
+    program.write_text("\n".join(lines), encoding="utf-8")
+    program.chmod(0o755)
+    return program
+
+
+@pytest.mark.parametrize(
+    ("built_with", "how"),
+    [
+        ("'--prefix=/opt' '--enable-optimizations' '--with-lto'", "with"),
+        ("'--enable-shared' '--with-wheel-pkg-dir=/usr/share/python-wheels/' 'CC=x86_64-linux-gnu-gcc'", "with"),
+        ("'--prefix=/root/.pyenv/versions/3.11.7' '--enable-shared'", "without"),
+        ("", "without"),
+        (None, "without"),
+    ],
+    ids=["optimised", "Debian", "pyenv", "nothing", "unknown"],
+)
+def test_how_a_python_was_built_is_read_from_its_configuration(
+    tmp_path: Path, built_with: str | None, how: str
+) -> None:
+    described = find("--describe", str(a_python(tmp_path / "mine", built_with=built_with)), path=os.environ["PATH"])
+    assert described.endswith(f"built {how} profile-guided optimisation)")
+
+
+def test_a_given_python_that_is_too_old_is_refused(tmp_path: Path) -> None:
+    """Breaks: `make` says "Python (mine, built without …)", and fails at the first library that does not install."""
+    program = a_python(tmp_path / "mine", built_with="", version=(3, 10))
+    done = subprocess.run(
+        ["make", "--always-make", ".venv/created", f"PYTHON={program}"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert done.stdout == f"{program} is not Python 3.11 or newer with the modules venv and ensurepip\n"
