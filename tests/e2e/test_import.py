@@ -45,6 +45,17 @@ async def test_a_printed_example_is_accepted_and_succeeds(
     assert "pagination" not in final
 
 
+async def test_sales_in_currencies_that_were_withdrawn_succeed(customer: Customer) -> None:
+    """Of the days when they were money. What is for sale has a price in one that is: see the tests of fulfilment."""
+    sales = [("DEM", "1999-05-01T12:00:00Z"), ("hrk", "2022-12-31T12:00:00Z"), ("BGN", "2025-12-31T12:00:00Z")]
+    orders = [customer.order(currency=currency, dateTime=date_time) for currency, date_time in sales]
+    reply = await customer.send_with_retry([*orders, customer.order(currency="XYZ")])
+    assert reply.json["message"] == "Total records = 4. Success = 3. Failed = 1"
+    final = await customer.wait_for_job(reply.json["jobId"])
+    assert final["summary"]["job"]["baggage"]["records"] == {"total": 4, "failed": 1, "success": 3}
+    assert [event["attributes"]["code"] for event in final["result"]] == ["INVALID_CURRENCY"]
+
+
 async def test_a_batch_with_an_unknown_product_ends_with_a_warning(customer: Customer) -> None:
     bad = customer.order(lineItems=[{"productId": "product3", "quantity": 1, "unitPrice": 1}])
     reply = await customer.send_with_retry([customer.order(), bad], mode="online")

@@ -191,13 +191,25 @@ def test_only_a_file_or_a_batch_can_be_taken_back(
         (("stock", "load", "CARD"), "ok\n\n" + "SECRET-CODE" * 60, "file, line 3: the code must not be longer"),
         (("stock", "load", "CARD"), "ok\nSECRET-CODE,\n", "file, line 2: the PIN must not be empty"),
         (("products", "put"), products({**CARD, "unitPrice": -1}), "CARD: /unitPrice"),
+        (("products", "put"), products({**CARD, "currency": "HRK"}), "CARD: /currency"),
         (("products", "put"), products({**CARD, "codes": [{"pinCode": "SECRET-CODE"}]}), "CARD: /codes/0"),
         (("products", "put"), "{", "the document is not JSON: ends too early"),
         (("products", "put"), products({**CARD, "sku": "\ud800"}), "/sku: sku must not contain half of a surrogate"),
         (("products", "put"), "[]", '{"products": [{…}, …]} is expected'),
         (("products", "put"), '{"products": ["SECRET-CODE"]}', '{"products": [{…}, …]} is expected'),
     ],
-    ids=["no product", "long code", "empty pin", "price", "no code", "no json", "surrogate", "array", "texts"],
+    ids=[
+        "no product",
+        "long code",
+        "empty pin",
+        "price",
+        "currency withdrawn",
+        "no code",
+        "no json",
+        "surrogate",
+        "array",
+        "texts",
+    ],
 )
 def test_an_invalid_document_is_reported_without_quoting_a_code(
     run: Run, arguments: tuple[str, ...], file: str, environment: str
