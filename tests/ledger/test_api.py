@@ -135,7 +135,10 @@ async def test_lists_are_filtered(api: ApiClient) -> None:
     )
 
     async def ids(**query: Any) -> list[str]:
-        return [entry["orderId"] for entry in (await api.read("/users/u1/orders", **query))["result"]]
+        listed = [entry["orderId"] for entry in (await api.read("/users/u1/orders", **query))["result"]]
+        exported = (await (await api.get("/exports/orders", **query)).text()).splitlines()
+        assert [json.loads(line)["orderId"] for line in exported] == listed[::-1]
+        return listed
 
     assert await ids() == ["2", "1"]
     assert await ids(channel="") == ["1"]
