@@ -77,7 +77,7 @@ class Components:
             self.outbox, kafka_delivery(self.backing.producer), channel=KAFKA, start_when=lambda: self.startup.is_done
         )
         self.stores = Stores.build(self.mongo, self.codec, now_us=self.now_us, on_outbox_write=self.event_relay.wake)
-        self.idempotency = IdempotencyKeys(self.mongo, scope=AUDIENCE)
+        self.idempotency = IdempotencyKeys(self.mongo, scope=AUDIENCE, now=self.backing.broker_clock.now)
         self.startup = StartupTask(
             [
                 partial(verify_code_keys, self.mongo, self.cipher, settings.digest_key),

@@ -46,7 +46,7 @@ async def build(settings: Settings) -> Service:
     )
     rate_limiter = SharedRateLimit.from_settings(settings)
     mongo = Mongo.connect(settings)
-    idempotency_keys = IdempotencyKeys(mongo, scope=AUDIENCE)
+    idempotency_keys = IdempotencyKeys(mongo, scope=AUDIENCE, now=broker_clock.now)
     encoder = Encoder(schemas)
     validator = ValidatorClient(settings.validator_url, encoder, timeout_s=settings.validator_timeout_s)
     deps = Deps(

@@ -1,7 +1,7 @@
 """Composition root of the ledger."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -75,15 +75,12 @@ async def build(settings: Settings) -> Service:
     site_keys = SiteKeys(settings.erasure_secret)
     zones = SiteZones(security.sites)
 
-    def now() -> datetime:
-        return datetime.fromtimestamp(broker_clock.now_s(), UTC)
-
     def new_id() -> str:
         return uuid4().hex
 
     ledger = MongoLedger(
         mongo,
-        now=now,
+        now=broker_clock.now,
         user_fingerprint=site_keys.user_fingerprint,
     )
     sums = MongoSums(mongo)
@@ -135,11 +132,11 @@ async def build(settings: Settings) -> Service:
         new_id=new_id,
     )
     erase = Drain("erase", partial(erase_user.erase_pending, erase_deps), start_when=is_prepared)
-    expire_deps = expire_entries.Deps(ledger=ledger, zones=zones, now=now, new_id=new_id)
+    expire_deps = expire_entries.Deps(ledger=ledger, zones=zones, now=broker_clock.now, new_id=new_id)
     retention = timedelta(days=settings.ledger_retention_days)
     auditor = Auditor(
         audit.Deps(reports=sums, zones=zones, now_us=broker_clock.now_us),
-        partial(Turns(mongo, now=now).take, "audit", interval_s=settings.ledger_audit_interval_s),
+        partial(Turns(mongo, now=broker_clock.now).take, "audit", interval_s=settings.ledger_audit_interval_s),
     )
     as_of = AsOf(
         settings,

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -55,7 +54,7 @@ async def build(settings: Settings) -> Service:
     mongo = Mongo.connect(settings, retry_writes=False)
     producer = Producer(settings, client_id=GROUP)
     broker_clock = BrokerClock(producer, max_offset_s=settings.kafka_max_clock_offset_s)
-    jobs = MongoJobStore(mongo, now=lambda: datetime.fromtimestamp(broker_clock.now_s(), UTC))
+    jobs = MongoJobStore(mongo, now=broker_clock.now)
     create_indexes = StartupTask(
         [
             partial(verify_page_token_key, mongo, settings.page_token_key, service=GROUP),

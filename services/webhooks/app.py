@@ -85,7 +85,8 @@ class Components:
         self.event_relay = Relay(self.outbox, self.append, channel=FEED, start_when=self.can_append)
         self.endpoints = MongoEndpointStore(self.mongo, now_us=self.now_us, on_outbox_write=self.event_relay.wake)
         self.leases = MongoLeaseStore(self.mongo, now_us=self.now_us)
-        self.deliveries, self.replays = MongoDeliveryStore(self.mongo), MongoReplayStore(self.mongo)
+        self.deliveries = MongoDeliveryStore(self.mongo, now_us=self.now_us)
+        self.replays = MongoReplayStore(self.mongo)
         self.transport = HttpTransport(
             now_us=self.now_us, allow_loopback=settings.webhooks_allow_loopback, proxy=settings.webhooks_proxy_url
         )

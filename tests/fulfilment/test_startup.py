@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -9,6 +10,7 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
+from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.runtime.settings import REPOSITORY
 from services.chassis.security.authentication import RequestAuthenticator
 from services.chassis.security.sites import Sites
@@ -120,3 +122,11 @@ async def test_a_removed_encryption_key_ends_the_process(components: Components)
         removed = await restart(components, code_encryption_keys=keys)
         assert removed.startup.failure is not None
         assert removed.startup.failure.setting == "CODE_ENCRYPTION_KEYS"
+
+
+def test_idempotency_keys_are_dated_by_the_brokers_clock(
+    components: Components, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F20. Breaks: the local clock is a day behind: MongoDB removes keys at once, and orders sent again are doubled."""
+    monkeypatch.setattr(BrokerClock, "now_s", lambda _: 1e9)
+    assert components.idempotency._now() == datetime.fromtimestamp(1e9, UTC)

@@ -3,11 +3,14 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from services.chassis.http.idempotency import COLLECTION, IdempotencyKeys
+from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.background import StartupTask
 from services.chassis.runtime.settings import MongoSettings
@@ -20,6 +23,12 @@ from tests.ingest.fakes import order
 from tests.support.insert_only_collection import InsertOnlyCollection
 
 DATABASE = "ingest_keys"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
 BODY = json.dumps([order()]).encode()
 
 
@@ -33,7 +42,9 @@ async def mongo(mongodb_uri: str) -> AsyncIterator[Mongo]:
 
 @pytest.fixture
 async def client(mongo: Mongo) -> AsyncIterator[ApiClient]:
-    async with import_api(idempotency=MongoIdempotencyStore(IdempotencyKeys(mongo, scope="omnichannel-api"))) as client:
+    async with import_api(
+        idempotency=MongoIdempotencyStore(IdempotencyKeys(mongo, scope="omnichannel-api", now=now))
+    ) as client:
         yield client
 
 
@@ -101,7 +112,7 @@ async def test_keys_are_forgotten_after_a_day(mongo: Mongo, mongodb_uri: str) ->
 async def test_the_answer_is_what_became_of_the_request_where_it_cannot_be_kept(
     records: int, status: int, code: str, mongo: Mongo, monkeypatch: pytest.MonkeyPatch, *, is_unavailable: bool
 ) -> None:
-    keys = IdempotencyKeys(mongo, scope="omnichannel-api")
+    keys = IdempotencyKeys(mongo, scope="omnichannel-api", now=now)
     monkeypatch.setattr(keys, "_keys", InsertOnlyCollection(mongo.collection(COLLECTION)))
     async with import_api(idempotency=MongoIdempotencyStore(keys), records_per_second=2) as client:
         await client.rate_limiter.acquire("608", limit=2)
@@ -153,3 +164,18 @@ async def test_a_key_that_cannot_be_kept_is_refused(client: ApiClient, key: str)
 
 async def test_the_longest_key_is_taken(client: ApiClient) -> None:
     assert (await client.send([order()], headers={"Idempotency-Key": "x" * 255})).status == 202
+
+
+async def test_keys_are_dated_by_the_brokers_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F20. Breaks: the local clock is a day behind. MongoDB would remove at once what that had dated."""
+    made: list[dict[str, Any]] = []
+
+    class RecordingKeys(IdempotencyKeys):
+        def __init__(self, mongo: Mongo, **options: Any) -> None:
+            made.append(options)
+            super().__init__(mongo, **options)
+
+    monkeypatch.setattr("services.ingest.app.IdempotencyKeys", RecordingKeys)
+    monkeypatch.setattr(BrokerClock, "now_s", lambda _: 1e9)
+    await build(Settings())
+    assert made[0]["now"]() == datetime.fromtimestamp(1e9, UTC)

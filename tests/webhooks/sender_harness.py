@@ -102,7 +102,7 @@ class SenderHarness:
         self.feed = MongoFeedStore(mongo)
         self.endpoints = MongoEndpointStore(mongo, now_us=clock)
         self.leases = MongoLeaseStore(mongo, now_us=clock)
-        self.deliveries, self.replays = MongoDeliveryStore(mongo), MongoReplayStore(mongo)
+        self.deliveries, self.replays = MongoDeliveryStore(mongo, now_us=clock), MongoReplayStore(mongo)
         self.outbox = Outbox(mongo, [ENDPOINTS], now_us=clock)
         self.sealer = AesSecretSealer([b"k" * 32])
         self.keys = load_signing_keys([b"s" * 32])

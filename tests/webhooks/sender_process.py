@@ -35,7 +35,7 @@ def build(mongo: Mongo, notifier: SiteNotifier, transport: HttpTransport, *, lea
     deps = push.Deps(
         feed=MongoFeedStore(mongo),
         endpoints=endpoints,
-        deliveries=MongoDeliveryStore(mongo),
+        deliveries=MongoDeliveryStore(mongo, now_us=now_us),
         replays=MongoReplayStore(mongo),
         secrets=AesSecretSealer([b"k" * 32]),
         transport=transport,

@@ -1,12 +1,14 @@
 """Events, deliveries and replays are kept for 30 days, and what has expired is missed by nothing else."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 from services.chassis.mongodb.client import Mongo
 from services.webhooks.adapters.delivery_store import DELIVERIES, REPLAYS
+from services.webhooks.adapters.endpoint_store import ENDPOINTS
 from services.webhooks.adapters.feed_store import EVENTS, FEEDS
+from services.webhooks.adapters.lease_store import SENDERS
 from services.webhooks.domain.delivery import DeliveryState
 from services.webhooks.domain.event import FeedQuery
 from tests.webhooks.events import NOON_US, SITE, an_event, some_events
@@ -51,14 +53,26 @@ async def test_the_date_is_when_it_was_recorded(harness: SenderHarness) -> None:
     stored = await harness.mongo.collection(EVENTS).find_one({})
     noon = datetime.fromtimestamp(NOON_US / SECOND_US, UTC)
     assert stored["recorded"] == noon
-    before = datetime.now(UTC) - timedelta(seconds=1)
     await harness.run()
     first = await harness.mongo.collection(DELIVERIES).find_one({"sequence": 1})
-    assert before <= first["recorded"]
+    assert first["recorded"] == noon
     await harness.run_for(600 * SECOND_US)
     again = await harness.mongo.collection(DELIVERIES).find_one({"sequence": 1})
     assert len(again["tries"]) > len(first["tries"])
     assert again["recorded"] == first["recorded"]
+
+
+async def test_whatever_expires_is_dated_by_the_brokers_clock(harness: SenderHarness) -> None:
+    """F20. Breaks: the local clock is a month behind. MongoDB would delete at once what that had dated."""
+    endpoint, _ = await harness.create()
+    await harness.leases.claim("process", lease_us=SECOND_US)
+    await harness.append(an_event(1))
+    await harness.replay(endpoint.id)
+    await harness.endpoints.delete(SITE, endpoint.id)
+    noon = datetime.fromtimestamp(harness.now_us / SECOND_US, UTC)
+    for collection, field in ((SENDERS, "renewed"), (REPLAYS, "created"), (ENDPOINTS, "deleted")):
+        stored = await harness.mongo.collection(collection).find_one({field: {"$exists": True}})
+        assert stored[field] == noon, collection
 
 
 async def expire(harness: SenderHarness, *sequences: int) -> None:

@@ -6,7 +6,7 @@ after a crash the next one continues under the id that was reserved, so that not
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 from uuid import uuid4
@@ -43,9 +43,12 @@ class Reservation(Struct, frozen=True):
 
 
 class IdempotencyKeys:
-    """The keys of one API; `scope` separates those of different APIs."""
+    """The keys of one API; `scope` separates those of different APIs.
 
-    def __init__(self, mongo: Mongo, *, scope: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    `now` is the brokers' time: MongoDB would remove a key at once that a clock a day behind has dated.
+    """
+
+    def __init__(self, mongo: Mongo, *, scope: str, now: Callable[[], datetime]) -> None:
         self._mongo = mongo
         self._scope = scope
         self._now = now

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from aiokafka.errors import IncompatibleBrokerVersion
 
@@ -92,6 +93,10 @@ class BrokerClock(BackgroundTask):
     def now_s(self) -> float:
         """Return the brokers' current time in seconds since 1970; the local time until it is measured."""
         return self._clock_s() if self._epoch_s is None else self._epoch_s + self._monotonic_s()
+
+    def now(self) -> datetime:
+        """Return the brokers' current time; the local time until it is measured."""
+        return datetime.fromtimestamp(self.now_s(), UTC)
 
     async def measure(self) -> None:
         """Measure the brokers' clock now. Raises `UnavailableError`."""

@@ -1,7 +1,7 @@
 """Deliveries and replays in MongoDB. A delivery's `_id` is its endpoint and the sequence of its event."""
 
 from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from pymongo import UpdateOne
@@ -9,7 +9,7 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from services.chassis.mongodb.client import Mongo, create_unique_index, ensure_ttl_index, mongo_errors
-from services.webhooks.adapters.documents import from_document, to_document
+from services.webhooks.adapters.documents import date_of, from_document, to_document
 from services.webhooks.domain.delivery import Delivery, DeliveryState
 from services.webhooks.domain.replay import Replay, ReplayState
 
@@ -29,9 +29,9 @@ def delivery_key(endpoint_id: str, sequence: int) -> str:
 class MongoDeliveryStore:
     """Stores deliveries. Every call raises `UnavailableError`."""
 
-    def __init__(self, mongo: Mongo, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, mongo: Mongo, *, now_us: Callable[[], int]) -> None:
         self._mongo = mongo
-        self._now = now
+        self._now_us = now_us
         self._deliveries = mongo.collection(DELIVERIES).with_options(read_concern=ReadConcern("majority"))
 
     async def create_indexes(self, *, retention_days: int) -> None:
@@ -45,7 +45,7 @@ class MongoDeliveryStore:
         """Store the states of deliveries, and add their last tries to those stored before."""
         if not deliveries:
             return
-        now = self._now()
+        now = date_of(self._now_us())
         with mongo_errors():
             await self._deliveries.bulk_write([_upsert(each, now, added_tries) for each in deliveries], ordered=False)
 
@@ -98,7 +98,12 @@ class MongoReplayStore:
 
     async def add(self, replay: Replay) -> bool:
         """Store a new replay unless another one runs."""
-        document = {"_id": replay.id, **to_document(replay), "created": datetime.now(UTC), "running": replay.endpoint}
+        document = {
+            "_id": replay.id,
+            **to_document(replay),
+            "created": date_of(replay.created_us),
+            "running": replay.endpoint,
+        }
         try:
             with mongo_errors():
                 await self._replays.insert_one(document)

@@ -5,7 +5,6 @@ A deleted one is kept for a day without its slot: events about it may still wait
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 import msgspec
 from msgspec.structs import replace
@@ -14,7 +13,7 @@ from pymongo.read_concern import ReadConcern
 
 from services.chassis.mongodb import outbox
 from services.chassis.mongodb.client import Mongo, create_unique_index, ensure_ttl_index, mongo_errors
-from services.webhooks.adapters.documents import Document, from_document, to_document
+from services.webhooks.adapters.documents import Document, date_of, from_document, to_document
 from services.webhooks.domain.endpoint import MAX_ENDPOINTS, DisabledReason, Endpoint, EndpointState, Progress
 from services.webhooks.domain.event import NewEvent, derive_id
 
@@ -81,7 +80,10 @@ class MongoEndpointStore:
 
     async def delete(self, site: int, endpoint_id: str) -> bool:
         """Mark the endpoint as deleted, and free its slot."""
-        change = {"$set": {"deleted": datetime.now(UTC), "state": "deleted", "secrets": []}, "$unset": {"slot": ""}}
+        change = {
+            "$set": {"deleted": date_of(self._now_us()), "state": "deleted", "secrets": []},
+            "$unset": {"slot": ""},
+        }
         with mongo_errors():
             result = await self._endpoints.update_one({"_id": endpoint_id, "site": site, **_PRESENT}, change)
         return bool(result.matched_count)

@@ -6,7 +6,6 @@ these: the sequence goes on after a quiet month.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pymongo import UpdateOne
@@ -20,13 +19,12 @@ from services.chassis.mongodb.client import (
     ensure_ttl_index,
     mongo_errors,
 )
+from services.webhooks.adapters.documents import date_of
 from services.webhooks.domain.event import EMPTY, FeedEvent, FeedQuery, Head
 from services.webhooks.ports import Conflict
 
 EVENTS, FEEDS = "feed_events", "feeds"
 DAY_S = 86_400
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ONE = timedelta(microseconds=1)
 _SHOWN = {"event": 1, "type": 1, "json": 1, "recorded_us": 1}
 _DIGITS = 15
 
@@ -143,7 +141,7 @@ def _document(site: int, event: FeedEvent, recorded_us: int) -> dict[str, Any]:
         "type": event.type,
         "sequence": event.sequence,
         "json": event.json,
-        "recorded": _EPOCH + recorded_us * _ONE,
+        "recorded": date_of(recorded_us),
         "recorded_us": recorded_us,
     }
 

@@ -5,13 +5,12 @@ own says which processes there are: each leases its share of the endpoints.
 """
 
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime
 from typing import Any
 
 from pymongo.read_concern import ReadConcern
 
 from services.chassis.mongodb.client import Mongo, ensure_ttl_index, mongo_errors
-from services.webhooks.adapters.documents import from_document
+from services.webhooks.adapters.documents import date_of, from_document
 from services.webhooks.adapters.endpoint_store import ENDPOINTS
 from services.webhooks.domain.endpoint import Endpoint, EndpointState
 from services.webhooks.domain.leases import Leases, fair_share
@@ -43,7 +42,7 @@ class MongoLeaseStore:
         now_us = self._now_us()
         lease = {"owner": owner, "lease_until_us": now_us + lease_us}
         with mongo_errors():
-            registered = {"until_us": lease["lease_until_us"], "renewed": datetime.now(UTC)}
+            registered = {"until_us": lease["lease_until_us"], "renewed": date_of(now_us)}
             await self._senders.update_one({"_id": owner}, {"$set": registered}, upsert=True)
             renewed = await self._endpoints.update_many({**_ENABLED, "owner": owner}, {"$set": lease})
             # Further ahead than a lease lasts: set by a clock that was wrong.
