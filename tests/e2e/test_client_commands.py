@@ -46,8 +46,11 @@ async def test_jobs_are_listed_shown_watched_and_their_failures_told(command: Co
 
 
 def test_codes_are_ordered_and_collected_though_it_is_killed(command: Command) -> None:
-    """DEMO-TRICKLE delivers one a second: killed and started again, the file has each code once, mode 0600."""
-    placed = command.run("orders", "place", "DEMO-TRICKLE=3", "DEMO-INSTANT=2", "--number", uuid4().hex)
+    """DEMO-TRICKLE delivers one a second: killed and started again, the file has each code once, mode 0600.
+
+    Ten of them, so that some are pending when a slow machine asks for the first time.
+    """
+    placed = command.run("orders", "place", "DEMO-TRICKLE=10", "DEMO-INSTANT=2", "--number", uuid4().hex)
     assert placed.code == 0, placed
     transaction = placed.out.strip()
     out = command.directory / "codes.csv"
@@ -61,10 +64,10 @@ def test_codes_are_ordered_and_collected_though_it_is_killed(command: Command) -
     assert done.code == 0, done
     assert out.stat().st_mode & 0o777 == 0o600
     lines = [line.split(",") for line in out.read_text().splitlines()[1:]]
-    assert [line[2] for line in lines] == ["COMPLETED"] * 5
-    assert len({line[3] for line in lines}) == 5
+    assert [line[2] for line in lines] == ["COMPLETED"] * 12
+    assert len({line[3] for line in lines}) == 12
     shown = command.run("orders", "show", transaction, "--json")
-    assert shown.events[0]["counts"]["delivered"] == 5
+    assert shown.events[0]["counts"]["delivered"] == 12
     assert not any(line[3] in done.out + done.err for line in lines), "codes are shown in the file only"
 
 

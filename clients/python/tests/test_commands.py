@@ -12,7 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from tillstream.cli import orders
+from tillstream.cli import login, orders
 from tillstream.cli.main import main
 from tillstream.cli.output import describe, progress_fields
 from tillstream.errors import UnavailableError, UnreachableError
@@ -118,6 +118,24 @@ def test_nothing_of_a_pipe_is_kept_that_could_not_be_imported(tmp_path: Path) ->
     code, text = run("import", "-", "--kind", "orders", stdin="a,b\n1,2\n")
     assert code == 2, text
     assert list((tmp_path / "state" / "spool").iterdir()) == []
+
+
+def test_a_login_asks_for_what_is_not_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And does not show the secret that is entered."""
+    for name in CREDENTIALS:
+        monkeypatch.delenv(name)
+    code, text = run("login", "--no-check", stdin=f"http://x/\nc\n{SECRET}\nk\n")
+    assert code == 0, text
+    assert SECRET not in text
+    stored = load_profile(None, {"TILLSTREAM_CONFIG_DIR": str(tmp_path / "config")})
+    assert stored == Profile("http://x", "c", SECRET, "k")
+
+
+def test_a_login_at_an_address_that_is_not_reached_ends_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(login, "MAX_WAIT_S", 0)
+    code, text = run("login")
+    assert code == 5
+    assert "cannot reach http://127.0.0.1:9" in text
 
 
 class Keyring(ModuleType):

@@ -2,8 +2,11 @@
 
 import gzip
 import json
+import socket
 import threading
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from uuid import uuid1, uuid4
@@ -16,6 +19,7 @@ from tillstream import AsyncClient, Client, RetryPolicy
 from tillstream._async import transport as async_transport
 from tillstream._sync import jobs as sync_jobs
 from tillstream._sync import transport as sync_transport
+from tillstream.http import retry_after_s
 
 SECRET = "s3cret-canary"
 Reply = httpx2.Response | Exception
@@ -209,6 +213,46 @@ async def test_a_refused_token_request_says_nothing_of_what_was_to_be_sent(
         await limits(Server(GOOD, refusals=[refusal]))
     assert type(raised.value) is error
     assert pauses == []
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "most"),
+    [("0", 0, 0), ("2.5", 2.5, 2.5), ("-1", 0, 0), ("Mon, 01 Jan 2024 00:00:00 GMT", 0, 0), ("in a minute", 55, 65)],
+)
+def test_the_pause_is_in_seconds_or_until_a_date(value: str, least: float, most: float) -> None:
+    if value == "in a minute":
+        value = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    pause = retry_after_s({"retry-after": value})
+    assert pause is not None
+    assert least <= pause <= most
+    assert retry_after_s({"retry-after": "soon"}) is None
+    assert retry_after_s({}) is None
+
+
+def test_each_api_has_a_token_of_its_own() -> None:
+    """Breaks if the token of one audience is sent to another API, which would refuse it."""
+    job = httpx2.Response(200, json={"summary": {"job": JOB}})
+    server = Server(GOOD, job, GOOD, job)
+    http = httpx2.Client(transport=httpx2.MockTransport(server), base_url="https://t.example")
+    with Client("https://t.example", "c", SECRET, "k", http=http) as client:
+        for _ in range(2):
+            client.imports.limits()
+            client.jobs.get("j")
+    assert server.tokens == ["/omnichannel/api/v1/oauth2/token", "/common-status/v1/oauth2/token"]
+    sent = [request.headers["Authorization"] for request in server.requests]
+    assert sent == ["Bearer token1", "Bearer token2"] * 2
+
+
+async def test_a_server_that_does_not_answer_is_not_waited_for_long() -> None:
+    """Breaks if a request has no timeout: with sockets, as a server that hangs."""
+    policy = RetryPolicy(max_wait_s=0, timeout_s=0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        who = (f"http://127.0.0.1:{listener.getsockname()[1]}", "c", SECRET, "k")
+        with Client(*who, retry=policy) as client, pytest.raises(tillstream.UnreachableError):
+            client.imports.limits()
+        async with AsyncClient(*who, retry=policy) as other:
+            with pytest.raises(tillstream.UnreachableError):
+                await other.imports.limits()
 
 
 async def test_a_refused_token_is_renewed_once(limits: Callable[..., Any]) -> None:

@@ -5,7 +5,8 @@ import os
 import click
 
 from tillstream._sync.client import Client
-from tillstream.cli.context import reports_errors
+from tillstream.cli.context import MAX_WAIT_S, reports_errors
+from tillstream.http import RetryPolicy
 from tillstream.profiles import DEFAULT, Profile, check_address, save_profile
 
 
@@ -33,7 +34,8 @@ def login(context: click.Context, *, in_keyring: bool, no_check: bool) -> None:
     )
     check_address(profile.base_url)
     if not no_check:
-        with Client(profile.base_url, profile.client_id, profile.client_secret, profile.api_key) as client:
+        credentials = profile.base_url, profile.client_id, profile.client_secret, profile.api_key
+        with Client(*credentials, retry=RetryPolicy(max_wait_s=MAX_WAIT_S)) as client:
             limits = client.imports.limits()
         click.echo(f"logged in; up to {limits.records_per_second} records per second", err=True)
     path = save_profile(name, profile, in_keyring=in_keyring)

@@ -1,4 +1,4 @@
-"""XLSX: the first sheet with a header row."""
+"""Spreadsheets (XLSX, XLS, ODS): the sheet with the most known headings, the first of those that have as many."""
 
 from collections.abc import Iterator
 from pathlib import Path
