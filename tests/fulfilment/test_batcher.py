@@ -11,6 +11,7 @@ from structlog.contextvars import bound_contextvars, get_contextvars
 from services.chassis.runtime.errors import UnavailableError
 from services.fulfilment.adapters.batcher import MAX_SIZE, Batcher
 from tests.chassis.eventually import until
+from tests.support.garbage import collected_types
 
 
 class FakeWork:
@@ -166,3 +167,20 @@ async def test_keys_do_not_share_context_variables() -> None:
     async with asyncio.timeout(5):
         await asyncio.gather(*map(batcher.submit, [1, 2]))
     assert sorted(found) == [(1, None, 1), (2, None, 2)]
+
+
+async def test_a_batch_that_fails_is_freed_with_its_last_caller(work: FakeWork) -> None:
+    """Breaks: while MongoDB is unavailable, each order stays in memory until the next collection of garbage."""
+
+    def fail(_items: Sequence[int]) -> None:
+        raise UnavailableError("MongoDB")
+
+    work.fails = fail
+    work.gate.set()
+    batcher = Batcher(work)
+    with collected_types() as found:
+        outcomes = await asyncio.gather(*map(batcher.submit, [1, 2, 3]), return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {UnavailableError}
+        del outcomes
+        await asyncio.sleep(0)
+    assert not found

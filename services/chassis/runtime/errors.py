@@ -35,7 +35,8 @@ def copy_error(error: Exception) -> Exception:
         return error
     own = type(error).__new__(type(error), *error.args)
     own.__dict__.update(error.__dict__)
-    own.__cause__ = error
+    # Its traceback may refer to frames that refer to the callers, and the cycle would keep what they sent.
+    own.__cause__ = error.with_traceback(None)
     return own
 
 

@@ -56,7 +56,11 @@ class Batcher(Generic[Item, Result]):
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         queue.append(waiting)
-        return await waiting.outcome
+        try:
+            return await waiting.outcome
+        finally:
+            # An error refers to this frame, and the cycle would keep the item.
+            del waiting
 
     async def _run(self, key: Hashable, queue: deque[_Waiting[Item, Result]]) -> None:
         batch: list[_Waiting[Item, Result]] = []
