@@ -3,6 +3,7 @@
 import asyncio
 import io
 import re
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from time import monotonic
 from typing import Any
@@ -14,6 +15,8 @@ from tests.e2e.customer import BASES, Customer
 from tests.e2e.installation import REPOSITORY, Installation
 
 RETRY = {503, 429}
+# The services go by the broker's clock.
+CLOCK_TOLERANCE = timedelta(seconds=0.1)
 
 
 async def read(customer: Customer, path: str, **query: str) -> Any:
@@ -75,6 +78,23 @@ async def test_returns_find_their_orders_though_the_ledger_is_killed(
         ("2021-03-04", 60, "6", "0"),
         ("2021-03-05", 0, "0", "6"),
     ]
+
+
+async def test_a_report_has_everything_that_was_accepted_before_its_instant(customer: Customer) -> None:
+    """Must hold: the first report with a later `asOf` has all orders. Known by the time after their 202."""
+    channel, days = f"channel-{customer.order()['id']}", {"from": "2021-08-01", "to": "2021-08-01"}
+    for sent in (1, 2):
+        orders = [customer.order(channel=channel, dateTime="2021-08-01T12:00:00Z") for _ in range(50)]
+        assert (await customer.send_with_retry(orders)).status == 202
+        accepted = datetime.now(UTC) + CLOCK_TOLERANCE
+        until = monotonic() + 60
+        while True:
+            report = await read(customer, "/reports/sales", by="channel", channel=channel, **days)
+            if datetime.fromisoformat(report["asOf"]) >= accepted:
+                break
+            assert monotonic() < until, report
+            await asyncio.sleep(0.1)
+        assert [(row["channel"], row["orders"]) for row in report["result"]] == [(channel, 50 * sent)]
 
 
 async def test_the_operator_audits_and_rebuilds_the_sums_of_an_installation(
