@@ -55,7 +55,8 @@ class ApiError(TillstreamError):
     """The API refused the request.
 
     `code` is stable (`INVALID_MODE`), `request_id` is in the logs of the server, `faults` locate what is wrong in the
-    request's body, `retry_after_s` is how long to wait, if the server said it.
+    request's body, `retry_after_s` is how long to wait, if the server said it. `server_time_s` is when it answered, on
+    its own clock, in seconds since 1970.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class ApiError(TillstreamError):
         request_id: str | None = None,
         faults: Sequence[BodyFault] = (),
         retry_after_s: float | None = None,
+        server_time_s: float | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -75,6 +77,7 @@ class ApiError(TillstreamError):
         self.request_id = request_id
         self.faults = tuple(faults)
         self.retry_after_s = retry_after_s
+        self.server_time_s = server_time_s
 
     def __str__(self) -> str:
         """The problem in one line: status, code, detail, faults, request id."""

@@ -4,7 +4,6 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 from uuid import UUID
@@ -89,7 +88,17 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         pass
     try:
-        return max((parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds(), 0.0)
+        until = parsedate_to_datetime(value).timestamp()
+    except (TypeError, ValueError):
+        return None
+    now = server_time_s(headers)
+    return max(until - (time.time() if now is None else now), 0.0)
+
+
+def server_time_s(headers: Mapping[str, str]) -> float | None:
+    """Return when the server answered, on its own clock; None if it did not say."""
+    try:
+        return parsedate_to_datetime(headers.get("date", "")).timestamp()
     except (TypeError, ValueError):
         return None
 
@@ -99,18 +108,22 @@ def is_retried(status: int, code: str) -> bool:
     return status in RETRIED_STATUSES or (status == 409 and code == IN_PROGRESS)
 
 
-def job_age_s(job_id: str) -> float | None:
-    """Return how long ago a job was made, by the time in its id; None if there is none in it."""
+def job_age_s(job_id: str, error: ApiError) -> float | None:
+    """Return how long before the error a job was made, by the time in its id; None if there is none in it.
+
+    Both times are the server's, if it said what time it was: the local clock may be hours off.
+    """
     try:
         made = UUID(job_id)
     except ValueError:
         return None
-    return time.time() - (made.time - _UUID_EPOCH) / 1e7 if made.version == 1 else None
+    now = time.time() if error.server_time_s is None else error.server_time_s
+    return now - (made.time - _UUID_EPOCH) / 1e7 if made.version == 1 else None
 
 
-def is_young(job_id: str) -> bool:
-    """Return whether a job was made a short time ago: the status API may not know it yet."""
-    age_s = job_age_s(job_id)
+def is_young(job_id: str, error: ApiError) -> bool:
+    """Return whether a job was made a short time before the error: the status API may not know it yet."""
+    age_s = job_age_s(job_id, error)
     return age_s is not None and abs(age_s) < MAX_LAG_S
 
 
@@ -133,6 +146,7 @@ def api_error(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
             for fault in problem.errors
         ],
         retry_after_s=retry_after_s(headers),
+        server_time_s=server_time_s(headers),
     )
 
 

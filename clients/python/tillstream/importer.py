@@ -236,16 +236,15 @@ class Importer:
         """Wait for one job, in a thread; return what to store, in the main one."""
         job_id = batch.job or ""
         job = None
-        is_old = (job_age_s(job_id) or 0) > _KNOWN_AFTER_S
-        # Of old jobs together: thousands of them may be deleted.
-        deadline = (self._started_at if is_old else monotonic()) + MAX_LAG_S
+        began_at = monotonic()
         while job is None or not job.terminal:
             self._check_stop()
             try:
                 job = self._client.jobs.get(job_id, wait_s=2)
-            except NotFoundError:
-                # Accepted, and not shown yet.
-                if monotonic() > deadline:
+            except NotFoundError as error:
+                # Accepted, and not shown yet. Old ones are waited for together: thousands of them may be deleted.
+                is_old = is_old_job(job_id, error)
+                if monotonic() > (self._started_at if is_old else began_at) + MAX_LAG_S:
                     if is_old:
                         return lambda: self._forget(batch)
                     raise StoppedError(f"job {job_id} is not known to the status API yet") from None
@@ -315,3 +314,8 @@ def _record_fault(record: int, fault: Fault) -> RecordFault:
 def is_resumable(error: TillstreamError) -> bool:
     """Return whether the same import may succeed later as it is."""
     return isinstance(error, StoppedError | UnavailableError | RateLimitedError)
+
+
+def is_old_job(job_id: str, error: ApiError) -> bool:
+    """Return whether the status API has known a job for long, unless it has deleted it meanwhile."""
+    return (job_age_s(job_id, error) or 0) > _KNOWN_AFTER_S

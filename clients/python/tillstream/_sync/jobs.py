@@ -47,8 +47,8 @@ class Jobs:
             left = MAX_SERVER_WAIT_S if deadline is None else min(deadline - monotonic(), MAX_SERVER_WAIT_S)
             try:
                 job = self.get(job_id, wait_s=max(int(left), 1))
-            except NotFoundError:
-                if not is_young(job_id):
+            except NotFoundError as error:
+                if not is_young(job_id, error):
                     raise
                 sleep(1.0)
             else:
