@@ -2,7 +2,7 @@
 
 `python -m bench.client [ROWS]`. What is measured is the CPU time of this process, all threads together, over HTTP to a
 server in another process that accepts everything: how fast a client on one core can be, not how fast a server is. An
-import follows 20 jobs a second at most, and so 2,000 records, unless it may ask the status API more often.
+import follows 40 jobs a second at most, and so 4,000 records, unless it may ask the status API more often.
 """
 
 import asyncio

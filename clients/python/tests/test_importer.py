@@ -23,6 +23,7 @@ from tillstream import importer as importing
 from tillstream import manifest as manifests
 from tillstream.importer import Importer, ImportOptions, Progress, StoppedError
 from tillstream.manifest import Manifest, ManifestLockedError, Tally
+from tillstream.pace import Pace, Sent
 from tillstream.packing import Batch
 from tillstream.report import write_failed
 from tillstream.sources.flat import FlatOptions
@@ -248,7 +249,7 @@ def test_an_import_ends_though_the_outcome_of_old_jobs_is_forgotten(
 def test_the_status_api_is_waited_for_once_though_many_jobs_are_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Breaks if each of a thousand deleted jobs is waited for anew: for hours."""
+    """Breaks if each of a thousand deleted jobs is waited for separately: for hours."""
     monkeypatch.setattr(importing, "MAX_LAG_S", 0.1)
     server, jobs = Server(), [job_made(dt.timedelta(days=31)) for _ in range(12)]
     asked = 0
@@ -271,6 +272,32 @@ def test_a_job_that_is_not_known_yet_can_be_waited_for_again(tmp_path: Path, mon
     for job in (job_made(dt.timedelta(hours=23)), str(uuid4())):
         with pytest.raises(StoppedError, match="not known to the status API yet"):
             resume(tmp_path, job)
+
+
+class Counted(Pace):
+    """Counts what was started."""
+
+    started = 0
+
+    def start(self, cost: int) -> Sent:
+        self.started += cost
+        return super().start(cost)
+
+
+def test_each_request_to_the_status_api_is_counted(tmp_path: Path) -> None:
+    """Breaks if good jobs take twice as much of the limit as they need, or the failures of bad ones nothing."""
+    server, path = Server(), write_file(tmp_path, 500, bad=frozenset({3, 120}))
+    asked: list[str] = []
+    server.fails = lambda request: asked.append(request.url.path) if "/job/" in request.url.path else None
+    http = httpx2.Client(transport=httpx2.MockTransport(server), base_url="https://t.example")
+    manifest = Manifest(None)
+    with Client("https://t.example", "c", "s", "k", http=http) as client:
+        importer = Importer(client, open_source(path, FlatOptions("orders", {})), manifest, ImportOptions())
+        pace = importer._status_pace = Counted(importing.STATUS_REQUESTS_PER_S)
+        *_, last = importer.run(500)
+    assert (last.tally.succeeded, last.tally.failed) == (498, 2)
+    assert pace.started == len(asked) == 5 + 2
+    manifest.close()
 
 
 @pytest.mark.parametrize("seed", range(15))
@@ -428,7 +455,7 @@ def test_of_many_that_begin_at_once_one_imports(tmp_path: Path, monkeypatch: pyt
         assert Counter(executor.map(open_it, range(6))) == {True: 1, False: 5}
 
 
-def test_an_import_that_is_begun_anew_stays_locked(tmp_path: Path) -> None:
+def test_an_import_that_begins_once_more_stays_locked(tmp_path: Path) -> None:
     """Breaks if `--again` gives another process the time to import the same file."""
     path = tmp_path / "m.sqlite"
     manifest = Manifest(path)

@@ -37,7 +37,7 @@ def write(path: Path, count: int) -> None:
 
 
 def peak_kb(path: Path, count: int) -> int:
-    """Return the peak memory of a process that reads and packs a file of so many records."""
+    """Return the peak memory of a process that reads and packs a file of `count` records."""
     write(path, count)
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(path), str(count)],

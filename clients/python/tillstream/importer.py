@@ -238,7 +238,7 @@ class Importer:
         job = None
         began_at = monotonic()
         while job is None or not job.terminal:
-            self._check_stop()
+            self._await_status_limit()
             try:
                 job = self._client.jobs.get(job_id, wait_s=2)
             except NotFoundError as error:
@@ -251,10 +251,21 @@ class Importer:
                 self._stopping.wait(1.0)
         failed: list[RecordResult] = []
         if job.counts.failed:
+            self._await_status_limit()
             failed += self._client.jobs.records(job_id, outcome="failed")
         if job.counts.unprocessed:
+            self._await_status_limit()
             failed += self._client.jobs.records(job_id, outcome="unprocessed")
         return lambda: self._finish(batch, failed)
+
+    def _await_status_limit(self) -> None:
+        """Return once the limit of the status API has room for a request."""
+        while (pause := self._status_pace.wait_s(1)) > 0:
+            self._check_stop()
+            # Infinite, while another thread begins a request.
+            self._stopping.wait(min(pause, _TICK_S))
+        self._check_stop()
+        self._status_pace.finish(self._status_pace.start(1))
 
     def _finish(self, batch: StoredBatch, records: list[RecordResult]) -> None:
         failed = [record for record in records if record.outcome != "succeeded"]
@@ -270,8 +281,7 @@ class Importer:
 
     def _collect(self, followers: ThreadPoolExecutor, timeout_s: float = _TICK_S) -> Iterator[Progress]:
         """Store what is answered, follow more jobs, and wait for at most `timeout_s`."""
-        while self._waiting and len(self._following) < FOLLOWERS and self._status_pace.wait_s(2) <= 0:
-            self._status_pace.finish(self._status_pace.start(2))
+        while self._waiting and len(self._following) < FOLLOWERS:
             self._following.add(followers.submit(self._follow, self._waiting.popleft()))
         in_flight = [*self._sending, *self._following]
         timeout_s = min(timeout_s, _TICK_S)
