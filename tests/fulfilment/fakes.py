@@ -248,7 +248,8 @@ class FakeStockStore:
         self._guarded = guarded
 
     async def load(self, sku: str, codes: Sequence[SealedCode], *, batch_id: str) -> int:
-        new = {code.digest: (sku, code) for code in codes if code.digest not in self.known_digests}
+        # Of equal codes the first one is stored.
+        new = {code.digest: (sku, code) for code in reversed(codes) if code.digest not in self.known_digests}
         self.available |= new
         self.known_digests |= new.keys()
         self.batches |= dict.fromkeys(new, batch_id)

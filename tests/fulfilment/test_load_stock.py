@@ -94,6 +94,17 @@ async def test_codes_of_a_product_that_is_not_there_are_not_loaded(harness: Harn
     assert batch.added == 1
 
 
+@pytest.mark.parametrize("codes", [[Code("c"), Code("c", "1")], [Code("c", "1"), Code("c")]], ids=["last", "first"])
+async def test_a_code_that_is_there_with_and_without_its_pin_keeps_it(harness: Harness, codes: list[Code]) -> None:
+    """Breaks: the first of both is stored, and the customer cannot redeem the code."""
+    batch = await load_stock.load_codes("CARD", codes, harness.load_stock_deps)
+    assert batch is not None
+    assert batch.added == 1
+    found = await harness.find_codes((await harness.place(("CARD", 1))).transaction.id)
+    assert found is not None
+    assert [(unit.redeem_code, unit.pin_code) for unit in found.lines[0]] == [("c", "1")]
+
+
 async def test_a_product_is_new_once(harness: Harness) -> None:
     new = product()
     assert [await harness.load_stock_deps.products.put(new) for _ in range(2)] == [True, False]

@@ -1,6 +1,6 @@
 """Loads products and codes, and withdraws codes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from msgspec import Struct
@@ -35,12 +35,21 @@ async def load_codes(sku: str, codes: Sequence[Code], deps: Deps) -> Batch | Non
     """
     if not await deps.products.find([sku]):
         return None
-    sealed = [deps.seal(sku, code) for code in codes]
+    sealed = [deps.seal(sku, code) for code in _each_once(codes)]
     batch_id = derive_id("batch", sku, *sorted({code.digest for code in sealed}))
     added = await deps.stock.load(sku, sealed, batch_id=batch_id)
     if added:
         await deps.transactions.make_due(sku)
     return Batch(batch_id, added)
+
+
+def _each_once(codes: Iterable[Code]) -> Iterable[Code]:
+    """Return each code once, with its PIN if any of its occurrences has one."""
+    unique: dict[str, Code] = {}
+    for code in codes:
+        if code.pin_code is not None or code.redeem_code not in unique:
+            unique[code.redeem_code] = code
+    return unique.values()
 
 
 async def withdraw_codes(sku: str, codes: Sequence[Code], deps: Deps) -> int:
