@@ -102,20 +102,26 @@ def _with_elements(found: Iterable[Any]) -> Iterable[Any]:
 
 
 def _operator_holds(found: Sequence[Any], operator: str, operand: Any) -> bool:
-    if operator == "$in":
-        return any(_any_equal(found, each) for each in operand)
-    if operator == "$nin":
-        return not any(_any_equal(found, each) for each in operand)
+    if operator in ("$in", "$nin"):
+        return any(_any_equal(found, each) for each in operand) is (operator == "$in")
     if operator == "$ne":
         return not _any_equal(found, operand)
     if operator == "$exists":
         return bool(found) is bool(operand)
     if operator == "$elemMatch":
         arrays = [each for each in found if isinstance(each, list)]
-        return any(matches(element, operand) for array in arrays for element in array)
+        return any(_is_element(element, operand) for array in arrays for element in array)
+    if operator == "$not":
+        return not all(_operator_holds(found, negated, each) for negated, each in operand.items())
     if operator in ("$lt", "$lte", "$gt", "$gte"):
         return any(_compare(operator, each, operand) for each in _with_elements(found))
     raise QueryError(operator)
+
+
+def _is_element(element: Any, query: Mapping[str, Any]) -> bool:
+    if all(key.startswith("$") and key not in ("$and", "$or") for key in query):
+        return all(_operator_holds([element], operator, operand) for operator, operand in query.items())
+    return matches(element, query)
 
 
 def sort_documents(found: list[Document], order: Sequence[tuple[str, int]]) -> list[Document]:
