@@ -21,7 +21,11 @@ REQUESTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("unavailable", [set(), {ORDERS}, {JOB_EVENTS}, {ORDERS, JOB_EVENTS}], ids=str)
+@pytest.mark.parametrize(
+    "unavailable",
+    [set(), {ORDERS}, {JOB_EVENTS}, {ORDERS, JOB_EVENTS}],
+    ids=["available", "orders", "events", "both"],
+)
 @pytest.mark.parametrize("sent", REQUESTS.values(), ids=REQUESTS)
 async def test_a_request_is_freed_with_its_response(sent: dict[str, Any], unavailable: set[str]) -> None:
     producer = FakeProducer([])
