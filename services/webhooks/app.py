@@ -16,7 +16,7 @@ from services.chassis.http.server import HttpServer, build_application, operatio
 from services.chassis.kafka.consumer import Consumer
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetters
-from services.chassis.mongodb.key_check import verify_key_ids, verify_page_token_key
+from services.chassis.mongodb.key_check import verify_key_ids, verify_page_token_key, verify_rotated_key_ids
 from services.chassis.mongodb.outbox import Message, Outbox, Relay
 from services.chassis.runtime.background import PeriodicTask, StartupTask
 from services.chassis.runtime.health import Health
@@ -37,8 +37,10 @@ from services.webhooks.adapters.mailer import Mailer
 from services.webhooks.adapters.notifier import FeedChangeListener, SiteNotifier
 from services.webhooks.adapters.secret_sealer import (
     ENCRYPTION_KEYS,
+    SIGNING_KEYS,
     AesSecretSealer,
     describe_public_key,
+    key_id,
     load_signing_keys,
 )
 from services.webhooks.background import Dispatcher
@@ -95,6 +97,7 @@ class Components:
         self.startup = StartupTask(
             [
                 partial(verify_key_ids, self.mongo, ENCRYPTION_KEYS, self.sealer.key_ids),
+                partial(verify_rotated_key_ids, self.mongo, SIGNING_KEYS, list(map(key_id, self.signing_keys))),
                 partial(verify_page_token_key, self.mongo, settings.page_token_key, service=GROUP),
                 partial(self.feed.create_indexes, retention_days=days),
                 self.endpoints.create_indexes,

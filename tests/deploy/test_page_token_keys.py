@@ -34,10 +34,10 @@ def database() -> str:
     return f"t{uuid4().hex[:12]}"
 
 
-async def prepare(name: str, uri: str, database: str, *, page_token_key: str) -> StartupTask:
-    """Build a service and run its startup task once."""
+async def prepare(name: str, uri: str, database: str, **changes: str) -> StartupTask:
+    """Build a service, with some other settings, and run its startup task once."""
     build, settings = SERVICES[name]
-    values = {"mongodb_uri": uri, "mongodb_database": database, "page_token_key": page_token_key, **OTHER_KEYS}
+    values = {"mongodb_uri": uri, "mongodb_database": database, **OTHER_KEYS, **changes}
     known = {key: value for key, value in values.items() if key in settings.model_fields}
     service = await build(settings.model_validate(known))
     (startup,) = [part for part in service.components if isinstance(part, StartupTask)]

@@ -6,7 +6,7 @@ another key would be stored, and sold, a second time.
 
 import hashlib
 import hmac
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from pydantic import SecretStr
@@ -43,17 +43,40 @@ async def verify_key_ids(mongo: Mongo, setting: str, key_ids: Collection[str]) -
 
     Raises `UnavailableError`, too. `retire_key_ids` lets keys be removed.
     """
-    # One write compares and stores: what a process that is refused would add, others would lack.
-    lacks_none = {"_id": setting, "key_ids": {"$not": {"$elemMatch": {"$nin": list(key_ids)}}}}
+    lacks_none = {"$not": {"$elemMatch": {"$nin": list(key_ids)}}}
+    added = {"$addToSet": {"key_ids": {"$each": list(key_ids)}}}
+    await _update_if(mongo, setting, lacks_none, added, is_allowed=lambda stored: stored <= set(key_ids))
+
+
+async def verify_rotated_key_ids(mongo: Mongo, setting: str, key_ids: Collection[str]) -> None:
+    """Store which keys are in use; raises `ChangedSettingError` if none of those that were is among them.
+
+    For keys that others know, of which a rotation adds one before it removes another. Raises `UnavailableError`, too.
+    """
+    has_one = {"$in": list(key_ids)}
+    replaced = {"$set": {"key_ids": list(key_ids)}}
+    await _update_if(mongo, setting, has_one, replaced, is_allowed=lambda stored: bool(stored & set(key_ids)))
+
+
+async def _update_if(
+    mongo: Mongo,
+    setting: str,
+    condition: Mapping[str, Any],
+    update: Mapping[str, Any],
+    *,
+    is_allowed: Callable[[set[str]], bool],
+) -> None:
+    """Update the stored ids if there are none or they meet the condition; raises `ChangedSettingError` otherwise.
+
+    One write compares and stores: what a process that is refused would add, others would lack.
+    """
     try:
         with mongo_errors():
-            await mongo.collection(KEY_CHECKS).update_one(
-                lacks_none, {"$addToSet": {"key_ids": {"$each": list(key_ids)}}}, upsert=True
-            )
+            await mongo.collection(KEY_CHECKS).update_one({"_id": setting, "key_ids": condition}, update, upsert=True)
     except DuplicateKeyError:
         with mongo_errors():
             found = await _majority(mongo).find_one({"_id": setting})
-        if found is None or set(found["key_ids"]) <= set(key_ids):
+        if found is None or is_allowed(set(found["key_ids"])):
             # Another process was faster; a majority of the members may not have it yet.
             raise UnavailableError("MongoDB") from None
         raise ChangedSettingError(setting) from None

@@ -11,7 +11,7 @@ from services.chassis.security.keyed_cipher import Encrypted, KeyedCipher, deriv
 from services.webhooks.domain.endpoint import Endpoint, SealedSecret
 from services.webhooks.domain.signature import PUBLIC_KEY_PREFIX
 
-ENCRYPTION_KEYS = "WEBHOOKS_ENCRYPTION_KEYS"
+ENCRYPTION_KEYS, SIGNING_KEYS = "WEBHOOKS_ENCRYPTION_KEYS", "WEBHOOKS_SIGNING_KEYS"
 
 
 class AesSecretSealer:
@@ -55,7 +55,7 @@ def load_signing_keys(seeds: list[bytes]) -> list[Ed25519PrivateKey]:
 
 def describe_public_key(key: Ed25519PrivateKey) -> dict[str, str]:
     """The public key as a JWK (RFC 8037), and as Standard Webhooks writes it."""
-    public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    public = _public_bytes(key)
     return {
         "kty": "OKP",
         "crv": "Ed25519",
@@ -64,3 +64,12 @@ def describe_public_key(key: Ed25519PrivateKey) -> dict[str, str]:
         "x": base64.urlsafe_b64encode(public).rstrip(b"=").decode(),
         "webhookKey": PUBLIC_KEY_PREFIX + base64.b64encode(public).decode(),
     }
+
+
+def key_id(key: Ed25519PrivateKey) -> str:
+    """The id of a key pair."""
+    return derive_key_id(_public_bytes(key))
+
+
+def _public_bytes(key: Ed25519PrivateKey) -> bytes:
+    return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)

@@ -10,7 +10,13 @@ import pytest
 from sandbox.mongo import ReplicaSet
 from services.chassis.mongodb import key_check
 from services.chassis.mongodb.client import Mongo
-from services.chassis.mongodb.key_check import KEY_CHECKS, retire_key_ids, verify_key_ids, verify_keys
+from services.chassis.mongodb.key_check import (
+    KEY_CHECKS,
+    retire_key_ids,
+    verify_key_ids,
+    verify_keys,
+    verify_rotated_key_ids,
+)
 from services.chassis.runtime.errors import ChangedSettingError, UnavailableError
 from services.chassis.runtime.settings import MongoSettings
 from tests.support.replica_sets import suspended_secondaries
@@ -59,6 +65,15 @@ async def test_a_set_of_keys_may_grow_and_lacks_none_that_was_used(mongo: Mongo)
             await verify_key_ids(mongo, "KEYS", ids)
     await retire_key_ids(mongo, "KEYS", kept=["b"])
     await verify_key_ids(mongo, "KEYS", {"b"})
+
+
+async def test_of_rotated_keys_one_remains(mongo: Mongo) -> None:
+    for ids in (["a"], ["a"], ["a", "b"], ["b", "c"], ["c"]):
+        await verify_rotated_key_ids(mongo, "KEYS", ids)
+    for refused in (["a"], ["a", "b"], ["d"]):
+        with pytest.raises(ChangedSettingError, match=r"^KEYS: "):
+            await verify_rotated_key_ids(mongo, "KEYS", refused)
+    await verify_rotated_key_ids(mongo, "KEYS", ["c", "d"])
 
 
 async def test_a_refused_set_of_keys_is_not_stored(mongo: Mongo) -> None:
