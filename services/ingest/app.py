@@ -43,6 +43,7 @@ async def build(settings: Settings) -> Service:
         revocations=topics.AUTH_REVOCATIONS,
         audience=AUDIENCE,
         client_id="ingest",
+        now=broker_clock.now_s,
     )
     rate_limiter = SharedRateLimit.from_settings(settings)
     mongo = Mongo.connect(settings)

@@ -69,6 +69,7 @@ async def build(settings: Settings) -> Service:
         revocations=topics.AUTH_REVOCATIONS,
         audience=AUDIENCE,
         client_id=GROUP,
+        now=broker_clock.now_s,
     )
     notifier = JobNotifier(max_waiters=settings.status_max_waiters)
     codec = EventCodec(schemas)

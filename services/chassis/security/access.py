@@ -1,6 +1,6 @@
 """What a service needs to authenticate its callers: sites, revocations and the issuer's keys."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from services.chassis.avro.schemas import Schemas
 from services.chassis.kafka.compacted_table import CHECK_INTERVAL_S, Apply, CompactedTable
@@ -31,8 +31,12 @@ class RequestSecurity:
         revocations: Topic,
         audience: str,
         client_id: str,
+        now: Callable[[], float],
     ) -> None:
-        """Tokens must be issued for `audience`; the topics are read under `client_id`."""
+        """Tokens must be issued for `audience`; the topics are read under `client_id`.
+
+        `now` is the brokers' time, by which auth issues tokens: a wrong local clock would refuse them.
+        """
         self.sites = Sites(schemas)
         revoked = Revocations(schemas)
         self._max_staleness_s = tokens.auth_max_staleness_s
@@ -49,6 +53,7 @@ class RequestSecurity:
             issuer=tokens.auth_issuer,
             audience=audience,
             is_revoked=revoked.is_revoked,
+            now=now,
             revocations_loaded=lambda: self.sites_loaded and self._revocations_table.ready,
         )
         self.authenticator = RequestAuthenticator(

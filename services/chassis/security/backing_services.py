@@ -49,6 +49,7 @@ class BackingServices:
             revocations=revocations,
             audience=audience,
             client_id=name,
+            now=self.broker_clock.now_s,
         )
         self.rate_limit = SharedRateLimit.from_settings(settings)
 

@@ -79,6 +79,7 @@ async def test_a_token_is_good_once_keys_sites_and_revocations_are_known(
             revocations=revocations,
             audience=AUDIENCE,
             client_id="test",
+            now=time.time,
         )
         access.register_health_checks(health)
 
@@ -134,6 +135,7 @@ async def test_a_service_cut_off_from_kafka_is_not_ready_after_a_bound(
             revocations=revocations,
             audience=AUDIENCE,
             client_id="test",
+            now=time.time,
         )
         access.register_health_checks(health)
         async with running(*access.components):
