@@ -44,7 +44,7 @@ def messages(*ids: str) -> list[Message]:
         (ValueError("a defect"), {"a", "c"}, ["sent", "refused", "sent"]),
         (KeyError("a defect"), {"a", "c"}, ["sent", "refused", "sent"]),
     ],
-    ids=repr,
+    ids=["unavailable", "not readable yet", "a defect", "a missing key"],
 )
 async def test_a_mail_that_cannot_be_composed_lets_no_other_be_sent_twice(
     mailbox: tuple[Mailbox, SmtpServer], trouble: Exception, done: set[str], counted: list[str]
