@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from uuid import uuid1
 
 import pytest
 
@@ -160,3 +161,17 @@ def test_each_run_goes_on_behind_the_last_event_of_the_one_before(
         assert (tmp_path / "cursor").read_text() == str(len(seen))
         assert [path.name for path in tmp_path.iterdir()] == ["cursor"]
     assert seen == list(range(1, len(seen) + 1))
+
+
+def test_a_job_is_watched_that_is_not_known_yet(serve: Serve, start: Start) -> None:
+    """Breaks if the command fails right after an import, while the status API lags behind."""
+    texts = ("jobId", "name", "state", "status", "jobCreated", "lastModified", "completedAt", "duration")
+    counts = {"total": 2, "success": 1, "failed": 1}
+    attributes = {"mode": "offline", "type": "orders"}
+    job = {**dict.fromkeys(texts, "x"), "terminal": True, "baggage": {"records": counts}, "attributes": attributes}
+    replies = iter([(404, {"code": "JOB_NOT_FOUND", "detail": "no such job"})])
+    server = serve(lambda *_: next(replies, (200, {"summary": {"job": job}})))
+    process = start(server, "jobs", "watch", str(uuid1()), "--json")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 3, err
+    assert json.loads(out)["terminal"] is True

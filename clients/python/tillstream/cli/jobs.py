@@ -2,12 +2,16 @@
 
 from datetime import datetime
 from itertools import chain
+from time import monotonic, sleep
 from typing import Any
 
 import click
 
+from tillstream._sync.jobs import MAX_SERVER_WAIT_S
 from tillstream.cli.context import ExitCode, open_client, reports_errors
 from tillstream.cli.output import print_json, print_table
+from tillstream.errors import NotFoundError
+from tillstream.http import is_young
 from tillstream.importer import NOT_PROCESSED
 from tillstream.models import Job
 
@@ -81,15 +85,23 @@ def watch(context: click.Context, job_id: str, *, timeout: float | None, as_json
     \b
     tillstream jobs watch 6f1c… --timeout 600
     """  # noqa: D301 - click's mark
+    deadline = None if timeout is None else monotonic() + timeout
     with open_client(context) as client:
-        left = timeout
         while True:
-            job = client.jobs.get(job_id, wait_s=int(min(20, left if left is not None else 20)) or 1)
-            if job.terminal:
-                break
-            if not as_json:
-                click.echo(f"{job.state}: {job.name}", err=True)
-            if left is not None and (left := left - 20) <= 0:
+            left = MAX_SERVER_WAIT_S if deadline is None else min(deadline - monotonic(), MAX_SERVER_WAIT_S)
+            try:
+                job = client.jobs.get(job_id, wait_s=max(int(left), 1))
+            except NotFoundError as error:
+                # Accepted, and not shown yet.
+                if not is_young(job_id, error):
+                    raise
+                sleep(1.0)
+            else:
+                if job.terminal:
+                    break
+                if not as_json:
+                    click.echo(f"{job.state}: {job.name}", err=True)
+            if deadline is not None and monotonic() >= deadline:
                 raise click.exceptions.Exit(ExitCode.RESUMABLE)
     _print_job(job, as_json=as_json)
     counts = job.counts

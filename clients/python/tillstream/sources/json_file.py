@@ -1,4 +1,4 @@
-"""JSON and NDJSON: records are sent as they are in the file, digit by digit."""
+"""JSON and NDJSON: records are sent as they are, digit by digit, but without the errors of an earlier import."""
 
 import json
 import re
@@ -8,6 +8,7 @@ from typing import TextIO
 
 import msgspec
 
+from tillstream.sources.columns import ERRORS_COLUMN
 from tillstream.sources.csv_file import detect_encoding
 from tillstream.sources.records import SourceError, SourceRecord
 
@@ -17,6 +18,7 @@ _NOT_BLANK = re.compile(r"[^ \t\r\n]")
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # What the API accepts, in an array of records; one record beyond it would make it refuse the others of its request.
 MAX_DEPTH = 63
+_ERRORS = f'"{ERRORS_COLUMN}"'.encode()
 _STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
 
 
@@ -50,7 +52,7 @@ class NdjsonSource:
                     if body:
                         _require_object(body, line)
                         _require_shallow(text, line)
-                        yield SourceRecord(number, line, body, [[text.strip()]])
+                        yield SourceRecord(number, line, _without_errors(body), [[text.strip()]])
                         number += 1
             except UnicodeError:
                 raise SourceError(f"line {line + 1}: not {self._encoding}; save the file in UTF-8") from None
@@ -82,7 +84,7 @@ class JsonSource:
             if not text.startswith("{"):
                 raise SourceError(f"line {line}: an element is no JSON object; the file is an array of records")
             _require_shallow(text, line)
-            yield SourceRecord(number, line, text.encode(), [[text]])
+            yield SourceRecord(number, line, _without_errors(text.encode()), [[text]])
 
     def _elements(self) -> Iterator[tuple[int, str]]:
         with self._path.open(encoding=self._encoding) as file:
@@ -104,6 +106,14 @@ class JsonSource:
                     )
             scanner.skip()
             scanner.require_end()
+
+
+def _without_errors(body: bytes) -> bytes:
+    """Return the record without the field that `--failed` has added."""
+    if _ERRORS not in body:
+        return body
+    fields = _OBJECT.decode(body)
+    return body if fields.pop(ERRORS_COLUMN, None) is None else msgspec.json.encode(fields)
 
 
 def _require_object(body: bytes, line: int) -> None:
