@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -13,10 +14,12 @@ import pytest
 import yaml
 
 from services.chassis.runtime.settings import REPOSITORY
+from services.ledger.adapters.entries import MongoEntryReader
+from services.ledger.domain.listing import EntryPage, EntryQuery
 from services.ledger.domain.report import MAX_REPORT_ROWS
 from services.ledger.flows.erase_user import erase_pending
 from services.ledger.http import tables
-from services.ledger.http.api import MAX_PAGE_BYTES
+from services.ledger.http.api import FIRST_PORTION, MAX_PAGE_BYTES
 from services.sales.records import SalesRecord
 from tests.ledger.api_fixtures import ApiClient, api
 from tests.ledger.records import DAY_US, NOON, a_job, a_return, an_order
@@ -96,6 +99,26 @@ async def test_a_page_is_bounded_in_bytes(api: ApiClient) -> None:
         assert len(page["result"]) > 1
         query["page"] = page["pagination"]["nextPageToken"]
     assert seen == [f"{n:02}" for n in reversed(range(40))]
+
+
+async def test_a_page_of_small_entries_of_large_orders_is_read_in_small_portions(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I8. Breaks: another channel has 10,000 lines under the same order id, and all are read."""
+    for number in range(40):
+        sale = partial(an_order, f"{number:02}", site=api.site, when=NOON + number * DAY_US)
+        await record(api, sale(channel="a", lines=[("p", 1, "1")] * 100), sale(channel="b", user="u2"))
+    portions: list[int] = []
+    list_newest = MongoEntryReader.list_newest
+
+    async def spy(self: MongoEntryReader, query: EntryQuery, *, rows: int) -> EntryPage:
+        portions.append(rows)
+        return await list_newest(self, query, rows=rows)
+
+    monkeypatch.setattr(MongoEntryReader, "list_newest", spy)
+    page = (await api.read("/users/u2/orders", rows=1_000))["result"]
+    assert [entry["orderId"] for entry in page] == [f"{number:02}" for number in reversed(range(40))]
+    assert portions == [FIRST_PORTION] * 4
 
 
 @pytest.mark.parametrize("path", ["/users/u1/orders", "/orders/0", "/reports/sales"])

@@ -31,7 +31,8 @@ class MongoEntryReader(EntryReader):
             found = await cursor.limit(rows + 1).batch_size(rows + 2).to_list(None)
             following = found[rows - 1]["position"] if len(found) > rows else None
             listed = found[:rows]
-            return EntryPage(_list_entries(listed, await self._load_groups(listed)), following)
+            groups = await self._load_groups(listed)
+            return EntryPage(_list_entries(listed, groups), following, _line_count(groups))
 
     async def iterate_oldest(self, query: EntryQuery) -> AsyncGenerator[Sequence[ListedEntry]]:
         upcoming = asyncio.create_task(self._read_oldest(query, FIRST_BATCH))
@@ -77,10 +78,13 @@ def _list_entries(found: Sequence[Mapping[str, Any]], groups: Mapping[str, Group
     return entries
 
 
+def _line_count(groups: Mapping[str, Group]) -> int:
+    return sum(group.line_count for group in groups.values())
+
+
 def _rows_of_next_batch(rows: int, groups: Mapping[str, Group]) -> int:
     """How many entries to read next: an entry may have hundreds of lines, and a batch must fit into little memory."""
-    lines = sum(group.line_count for group in groups.values())
-    return max(1, min(MAX_BATCH, LINES_PER_BATCH * rows // max(lines, 1)))
+    return max(1, min(MAX_BATCH, LINES_PER_BATCH * rows // max(_line_count(groups), 1)))
 
 
 def _index(query: EntryQuery) -> str:

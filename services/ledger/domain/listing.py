@@ -17,10 +17,14 @@ class ListedEntry(NamedTuple):
 
 
 class EntryPage(NamedTuple):
-    """Entries, and the position to continue after, if there are more."""
+    """Entries, and the position to continue after, if there are more.
+
+    `line_count` is the number of lines of all orders and returns that were read for them.
+    """
 
     entries: list[ListedEntry]
     following: str | None
+    line_count: int
 
 
 class EntryQuery(Struct, frozen=True, kw_only=True):

@@ -31,8 +31,9 @@ READ = "sales:read"
 MAX_PAGE_BYTES = 1024 * 1024
 # Entries that are read at once; fewer at first, and while they are large.
 FIRST_PORTION, LATER_PORTIONS = 10, 100
-# Rendering an entry of this size takes a fraction of a millisecond.
+# Reading and rendering an entry of this size, or with this number of lines, takes a fraction of a millisecond.
 MANY_BYTES = 4_096
+MANY_LINES = 40
 _JSON = {"content_type": params.JSON, "charset": "utf-8"}
 
 
@@ -128,7 +129,9 @@ class LedgerApi:
             if found.following is None or len(page) >= rows or size >= MAX_PAGE_BYTES:
                 return page, found.following
             query = replace(query, after=found.following)
-            portion = FIRST_PORTION if size > MANY_BYTES * len(page) else LATER_PORTIONS
+            # A small entry may be one of an order with many lines in other channels.
+            is_large = size > MANY_BYTES * len(page) or found.line_count > MANY_LINES * len(found.entries)
+            portion = FIRST_PORTION if is_large else LATER_PORTIONS
 
     async def order(self, request: web.Request) -> web.Response:
         """The entries with an order id: one for each channel that has it."""
