@@ -215,8 +215,10 @@ class SimulatedCollection:
         name: str | None = None,
         unique: bool = False,
         sparse: bool = False,
+        session: Any = None,
         **options: Any,
     ) -> str:
+        del session
         index = Index(name or "_".join(f"{key}_{way}" for key, way in keys), tuple(keys), unique, sparse, options)
 
         def change(_target: writes.Target) -> None:

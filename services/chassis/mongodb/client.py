@@ -9,8 +9,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
+from inspect import isawaitable
 from typing import Any, Self
 
+import pymongo
 from bson import decode_all
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient, ReadPreference, WriteConcern, monitoring
@@ -37,6 +39,8 @@ CHECKOUT_FAILURES = metrics.counter(
 
 DURABLE = WriteConcern(w="majority", j=True)
 
+# Longer than any build of an index takes.
+INDEX_TIMEOUT_S = 86_400.0
 DUPLICATE_KEY = 11000
 _BAD_VALUE = 2
 _INDEX_CONFLICTS = (85, 86)
@@ -306,13 +310,40 @@ class DuplicatesError(UnavailableError):
     state = "prevented by duplicates"
 
 
+async def create_index(collection: Any, keys: Sequence[tuple[str, int]], **options: Any) -> None:
+    """Create the index, however long that takes; raises `UnavailableError`.
+
+    A build that its client gives up is aborted, and would begin again. When this is cancelled, the build ends.
+    """
+    client = collection.database.client
+    with mongo_errors():
+        # Under the ordinary timeout: during the build's, the driver would wait for a primary.
+        await collection.database.command("ping")
+        session = client.start_session()
+        session = await session if isawaitable(session) else session
+        try:
+            with pymongo.timeout(INDEX_TIMEOUT_S):
+                await collection.create_index(keys, session=session, **options)
+        except asyncio.CancelledError:
+            # A thread of Motor's would go on, and keep the process from ending.
+            await asyncio.shield(asyncio.create_task(_kill_session(client, session)))
+            raise
+        finally:
+            await asyncio.shield(asyncio.create_task(_end_session(session)))
+
+
+async def _kill_session(client: Any, session: Any) -> None:
+    """End the operation that the session is used for."""
+    with suppress(PyMongoError):
+        await client.admin.command({"killSessions": [session.session_id]})
+
+
 async def create_unique_index(
     collection: Any, keys: Sequence[tuple[str, int]], *, name: str, sparse: bool = False
 ) -> None:
     """Create the index; raises `DuplicatesError` or another `UnavailableError`."""
     try:
-        with mongo_errors():
-            await collection.create_index(keys, name=name, unique=True, sparse=sparse)
+        await create_index(collection, keys, name=name, unique=True, sparse=sparse)
     except DuplicateKeyError:
         raise DuplicatesError(f"the unique index {name} of {collection.name}") from None
 
@@ -322,7 +353,7 @@ async def ensure_ttl_index(mongo: Mongo, collection: str, field: str, seconds: i
     with mongo_errors():
         target = mongo.collection(collection)
         try:
-            await target.create_index([(field, 1)], name=f"{field}_1", expireAfterSeconds=seconds)
+            await create_index(target, [(field, 1)], name=f"{field}_1", expireAfterSeconds=seconds)
         except OperationFailure as error:
             if error.code not in _INDEX_CONFLICTS:
                 raise

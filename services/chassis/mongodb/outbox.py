@@ -12,7 +12,7 @@ from pymongo import UpdateOne
 from pymongo.read_concern import ReadConcern
 
 from services.chassis.kafka.producer import Headers, Producer, ProducerRecord
-from services.chassis.mongodb.client import Mongo, mongo_errors
+from services.chassis.mongodb.client import Mongo, create_index, mongo_errors
 from services.chassis.runtime import metrics
 from services.chassis.runtime.background import BackgroundTask
 
@@ -70,11 +70,9 @@ class Outbox:
 
     async def create_indexes(self) -> None:
         """Create the indexes; raises `UnavailableError`."""
-        with mongo_errors():
-            for name in self._collections:
-                await self._mongo.collection(name).create_index(
-                    [(f"{FIELD}.channel", 1), (f"{FIELD}.due_us", 1)], name=FIELD, sparse=True
-                )
+        for name in self._collections:
+            by_due_us = [(f"{FIELD}.channel", 1), (f"{FIELD}.due_us", 1)]
+            await create_index(self._mongo.collection(name), by_due_us, name=FIELD, sparse=True)
 
     async def due(self, channel: str) -> list[_PendingMessage]:
         """Return the due messages, those of each document in order; raises `UnavailableError`."""

@@ -7,7 +7,7 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from services.chassis.mongodb import outbox
-from services.chassis.mongodb.client import Mongo, create_unique_index, fetch_all, mongo_errors
+from services.chassis.mongodb.client import Mongo, create_index, create_unique_index, fetch_all, mongo_errors
 from services.fulfilment.domain.invoice import Invoice
 from services.fulfilment.domain.listing import InvoiceQuery
 from services.fulfilment.ports import InsertResult, InvoiceStore
@@ -33,8 +33,7 @@ class MongoInvoiceStore(InvoiceStore):
         number = [("site", 1), ("year", 1), ("number", -1)]
         await create_unique_index(self._invoices, number, name="number")
         await create_unique_index(self._invoices, [("purchase_order", 1), ("sequence", 1)], name="sequence")
-        with mongo_errors():
-            await self._invoices.create_index([("site", 1), ("business_date", -1), ("_id", -1)], name="newest")
+        await create_index(self._invoices, [("site", 1), ("business_date", -1), ("_id", -1)], name="newest")
 
     async def last_number(self, site: int, year: int) -> int:
         with mongo_errors():

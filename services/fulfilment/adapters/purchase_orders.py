@@ -6,7 +6,7 @@ from operator import attrgetter
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from services.chassis.mongodb.client import Mongo, fetch_all, mongo_errors
+from services.chassis.mongodb.client import Mongo, create_index, fetch_all, mongo_errors
 from services.fulfilment.adapters.batcher import Batcher
 from services.fulfilment.domain.purchase_order import PurchaseOrder, PurchaseOrderState
 from services.fulfilment.ports import PurchaseOrderStore
@@ -25,9 +25,8 @@ class MongoPurchaseOrderStore(PurchaseOrderStore):
 
     async def create_indexes(self) -> None:
         """Create the indexes; raises `UnavailableError`."""
-        with mongo_errors():
-            await self._orders.create_index([("site", 1), ("business_date", -1), ("_id", 1)])
-            await self._orders.create_index([("state", 1), ("business_date", 1)])
+        await create_index(self._orders, [("site", 1), ("business_date", -1), ("_id", 1)])
+        await create_index(self._orders, [("state", 1), ("business_date", 1)])
 
     async def reserve_sequence(self, order: PurchaseOrder) -> int | None:
         return await self._reservations.submit(order)

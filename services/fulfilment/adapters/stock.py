@@ -14,7 +14,14 @@ from pymongo import UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
-from services.chassis.mongodb.client import Mongo, create_unique_index, duplicate_positions, fetch_all, mongo_errors
+from services.chassis.mongodb.client import (
+    Mongo,
+    create_index,
+    create_unique_index,
+    duplicate_positions,
+    fetch_all,
+    mongo_errors,
+)
 from services.fulfilment.adapters.batcher import Batcher
 from services.fulfilment.domain.code import SealedCode
 from services.fulfilment.domain.slots import FilledSlot, UnitStatus, slot_range
@@ -54,8 +61,7 @@ class MongoStockStore(StockStore):
     async def create_indexes(self) -> None:
         """Create the indexes; raises `UnavailableError`."""
         await create_unique_index(self._codes, [("slot", 1)], name="slot", sparse=True)
-        with mongo_errors():
-            await self._codes.create_index(_BY_DIGEST, name="available", partialFilterExpression={"available": True})
+        await create_index(self._codes, _BY_DIGEST, name="available", partialFilterExpression={"available": True})
 
     async def load(self, sku: str, codes: Sequence[SealedCode], *, batch_id: str) -> int:
         new = [

@@ -7,6 +7,7 @@ purchase order hands out no numbers, and a reserved but unused number is voided 
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from pymongo.read_concern import ReadConcern
 from services.chassis.mongodb import outbox
 from services.chassis.mongodb.client import (
     Mongo,
+    create_index,
     create_unique_index,
     duplicate_positions,
     fetch_all,
@@ -69,15 +71,14 @@ class MongoTransactionStore(TransactionStore):
         unique_number = [("unique_order_number", 1)]
         await create_unique_index(self._transactions, [("purchase_order", 1), ("sequence", 1)], name="sequence")
         await create_unique_index(self._transactions, unique_number, name="unique_order_number", sparse=True)
-        with mongo_errors():
-            create = self._transactions.create_index
-            newest_first = [("created_us", -1), ("_id", -1)]
-            await create([("site", 1), *newest_first], name="newest")
-            await create([("site", 1), ("client_order_number", 1), *newest_first], name="order_number")
-            await create([("due_us", 1)], name="due", partialFilterExpression=_PENDING)
-            await create([("waiting_for_skus", 1)], name="waiting", partialFilterExpression=_PENDING)
-            await create([("created_us", 1)], name="oldest", partialFilterExpression=_PENDING)
-            await create([("purchase_order", 1)], name="uncredited", partialFilterExpression={"has_uncredited": True})
+        create = partial(create_index, self._transactions)
+        newest_first = [("created_us", -1), ("_id", -1)]
+        await create([("site", 1), *newest_first], name="newest")
+        await create([("site", 1), ("client_order_number", 1), *newest_first], name="order_number")
+        await create([("due_us", 1)], name="due", partialFilterExpression=_PENDING)
+        await create([("waiting_for_skus", 1)], name="waiting", partialFilterExpression=_PENDING)
+        await create([("created_us", 1)], name="oldest", partialFilterExpression=_PENDING)
+        await create([("purchase_order", 1)], name="uncredited", partialFilterExpression={"has_uncredited": True})
 
     async def add(self, transaction: Transaction) -> InsertResult:
         return await self._inserts.submit(transaction)

@@ -1,6 +1,6 @@
 """The ledger's collections and their indexes."""
 
-from services.chassis.mongodb.client import Mongo, mongo_errors
+from services.chassis.mongodb.client import Mongo, create_index
 
 ENTRIES = "ledger_entries"
 SUMS = "ledger_sums"
@@ -31,8 +31,7 @@ _SPARSE = frozenset({"others", "group", "changed"})
 
 async def create_indexes(mongo: Mongo) -> None:
     """Create the indexes; raises `UnavailableError`."""
-    with mongo_errors():
-        for collection, indexes in _INDEXES.items():
-            for name, keys in indexes.items():
-                options = {"sparse": True} if name in _SPARSE else {}
-                await mongo.collection(collection).create_index(keys, name=name, **options)
+    for collection, indexes in _INDEXES.items():
+        for name, keys in indexes.items():
+            options = {"sparse": True} if name in _SPARSE else {}
+            await create_index(mongo.collection(collection), keys, name=name, **options)

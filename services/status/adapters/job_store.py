@@ -20,7 +20,14 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure
 from pymongo.read_concern import ReadConcern
 
-from services.chassis.mongodb.client import Mongo, duplicate_positions, ensure_ttl_index, fetch_all, mongo_errors
+from services.chassis.mongodb.client import (
+    Mongo,
+    create_index,
+    duplicate_positions,
+    ensure_ttl_index,
+    fetch_all,
+    mongo_errors,
+)
 from services.jobs.events import JobHeader, JobKey
 from services.status.adapters import job_documents
 from services.status.domain.block import NO_PROJECTION, Block, Projection
@@ -63,9 +70,8 @@ class MongoJobStore(JobWriter, JobReader, OverdueJobs):
 
     async def create_indexes(self, *, retention_days: int) -> None:
         """Create the indexes, or change the retention of existing ones."""
-        with mongo_errors():
-            for name, fields in _INDEXES.items():
-                await self._jobs.create_index(fields, name=name)
+        for name, fields in _INDEXES.items():
+            await create_index(self._jobs, fields, name=name)
         await ensure_ttl_index(self._mongo, JOBS, "inserted", retention_days * DAY_S)
         # A job must not outlive its chunks, which were written before it.
         await ensure_ttl_index(self._mongo, CHUNKS, "written", (retention_days + 1) * DAY_S)

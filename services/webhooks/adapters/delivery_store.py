@@ -8,7 +8,7 @@ from pymongo import UpdateOne
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
-from services.chassis.mongodb.client import Mongo, create_unique_index, ensure_ttl_index, mongo_errors
+from services.chassis.mongodb.client import Mongo, create_index, create_unique_index, ensure_ttl_index, mongo_errors
 from services.webhooks.adapters.documents import date_of, from_document, to_document
 from services.webhooks.domain.delivery import Delivery, DeliveryState
 from services.webhooks.domain.replay import Replay, ReplayState
@@ -36,9 +36,8 @@ class MongoDeliveryStore:
 
     async def create_indexes(self, *, retention_days: int) -> None:
         """Create the indexes, or change the retention of existing ones."""
-        with mongo_errors():
-            create = self._deliveries.create_index
-            await create([("endpoint", 1), ("due_us", 1)], name="due", partialFilterExpression=_PENDING)
+        by_due_us = [("endpoint", 1), ("due_us", 1)]
+        await create_index(self._deliveries, by_due_us, name="due", partialFilterExpression=_PENDING)
         await ensure_ttl_index(self._mongo, DELIVERIES, "recorded", retention_days * DAY_S)
 
     async def save(self, deliveries: Sequence[Delivery], *, added_tries: int = 1) -> None:

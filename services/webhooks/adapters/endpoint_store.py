@@ -12,7 +12,7 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from services.chassis.mongodb import outbox
-from services.chassis.mongodb.client import Mongo, create_unique_index, ensure_ttl_index, mongo_errors
+from services.chassis.mongodb.client import Mongo, create_index, create_unique_index, ensure_ttl_index, mongo_errors
 from services.webhooks.adapters.documents import Document, date_of, from_document, to_document
 from services.webhooks.domain.endpoint import MAX_ENDPOINTS, DisabledReason, Endpoint, EndpointState, Progress
 from services.webhooks.domain.event import NewEvent, derive_id
@@ -40,8 +40,7 @@ class MongoEndpointStore:
     async def create_indexes(self) -> None:
         """Create the indexes."""
         await create_unique_index(self._endpoints, [("slot", 1)], name="slot", sparse=True)
-        with mongo_errors():
-            await self._endpoints.create_index([("site", 1), ("created_us", 1)], name="site")
+        await create_index(self._endpoints, [("site", 1), ("created_us", 1)], name="site")
         await ensure_ttl_index(self._mongo, ENDPOINTS, "deleted", DAY_S)
 
     async def add(self, endpoint: Endpoint) -> bool:

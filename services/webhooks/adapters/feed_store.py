@@ -14,6 +14,7 @@ from pymongo.read_concern import ReadConcern
 
 from services.chassis.mongodb.client import (
     Mongo,
+    create_index,
     create_unique_index,
     duplicate_positions,
     ensure_ttl_index,
@@ -47,8 +48,7 @@ class MongoFeedStore:
     async def create_indexes(self, *, retention_days: int) -> None:
         """Create the indexes, or change the retention of existing ones."""
         await create_unique_index(self._events, [("event", 1)], name="event")
-        with mongo_errors():
-            await self._events.create_index([("site", 1), ("type", 1), ("sequence", 1)], name="type")
+        await create_index(self._events, [("site", 1), ("type", 1), ("sequence", 1)], name="type")
         await ensure_ttl_index(self._mongo, EVENTS, "recorded", retention_days * DAY_S)
 
     async def find_head(self, site: int) -> Head:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pymongo.read_concern import ReadConcern
 
-from services.chassis.mongodb.client import Mongo, ensure_ttl_index, mongo_errors
+from services.chassis.mongodb.client import Mongo, create_index, ensure_ttl_index, mongo_errors
 from services.webhooks.adapters.documents import date_of, from_document
 from services.webhooks.adapters.endpoint_store import ENDPOINTS
 from services.webhooks.domain.endpoint import Endpoint, EndpointState
@@ -32,8 +32,7 @@ class MongoLeaseStore:
 
     async def create_indexes(self) -> None:
         """Create the indexes."""
-        with mongo_errors():
-            await self._endpoints.create_index([("state", 1), ("lease_until_us", 1)], name="lease")
+        await create_index(self._endpoints, [("state", 1), ("lease_until_us", 1)], name="lease")
         # Processes that died.
         await ensure_ttl_index(self._mongo, SENDERS, "renewed", DAY_S)
 

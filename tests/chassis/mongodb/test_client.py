@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,6 +24,7 @@ from sandbox.mongo import ReplicaSet
 from services.chassis.mongodb.client import (
     ChangeStream,
     Mongo,
+    create_unique_index,
     duplicate_positions,
     ensure_ttl_index,
     is_transient,
@@ -31,6 +33,8 @@ from services.chassis.mongodb.client import (
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import MongoSettings
 from tests.chassis.eventually import until
+
+IMPATIENT_MS = 300
 
 
 @pytest.fixture(params=["motor", "pymongo"])
@@ -96,6 +100,79 @@ async def test_which_inserts_met_their_like(mongo: Mongo) -> None:
     with pytest.raises(BulkWriteError) as caught:
         await things.insert_many([{"_id": number} for number in (0, 1, 2, 1)], ordered=False)
     assert duplicate_positions(caught.value) == [1, 3]
+
+
+@pytest.fixture
+async def impatient(request: pytest.FixtureRequest, mongodb_uri: str) -> AsyncIterator[Mongo]:
+    """A client whose operations end in time."""
+    settings = MongoSettings(
+        mongodb_uri=mongodb_uri,
+        mongodb_database=f"t{uuid4().hex[:12]}",
+        mongo_driver=request.param,
+        mongodb_timeout_ms=IMPATIENT_MS,
+    )
+    async with Mongo.connect(settings) as mongo:
+        yield mongo
+        await mongo.client.drop_database(settings.mongodb_database)
+
+
+@asynccontextmanager
+async def delayed_index(impatient: Mongo, mongodb_uri: str) -> AsyncIterator[asyncio.Task[None]]:
+    """A build that has taken longer than the client's timeout; it goes on after the block."""
+    things = impatient.collection("things")
+    await things.insert_one({"_id": 1})
+    settings = MongoSettings(mongodb_uri=mongodb_uri, mongodb_database=things.database.name, mongo_driver="pymongo")
+    async with Mongo.connect(settings) as other, other.transaction() as session:
+        # The build waits until the transaction has ended.
+        await other.collection("things").insert_one({"_id": 2}, session=session)
+        creating = asyncio.create_task(create_unique_index(things, [("n", 1)], name="n", sparse=True))
+
+        async def is_delayed() -> bool:
+            return bool(creating.done() or await build_microseconds(other, things.database.name) > 2_000 * IMPATIENT_MS)
+
+        await until(is_delayed)
+        yield creating
+
+
+async def build_microseconds(mongo: Mongo, database: str) -> int:
+    """For how long the database's index has been built; 0 if none is."""
+    stages = [{"$currentOp": {}}, {"$match": {"command.createIndexes": "things", "command.$db": database}}]
+    operations = await (await mongo.client.admin.aggregate(stages)).to_list(None)
+    return max((int(operation["microsecs_running"]) for operation in operations), default=0)
+
+
+@pytest.mark.parametrize("impatient", ["motor", "pymongo"], indirect=True)
+async def test_an_index_may_take_longer_than_other_operations(impatient: Mongo, mongodb_uri: str) -> None:
+    """Otherwise the build of a large collection's would be aborted and begin again for ever."""
+    async with delayed_index(impatient, mongodb_uri) as creating:
+        assert not creating.done(), creating
+    await creating
+    assert "n" in await impatient.collection("things").index_information()
+
+
+@pytest.mark.parametrize("impatient", ["motor", "pymongo"], indirect=True)
+async def test_a_build_ends_when_it_is_cancelled(impatient: Mongo, mongodb_uri: str) -> None:
+    """Otherwise Motor's thread would keep the process from ending."""
+    async with delayed_index(impatient, mongodb_uri) as creating:
+        creating.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await creating
+        settings = MongoSettings(mongodb_uri=mongodb_uri, mongo_driver="pymongo")
+        async with Mongo.connect(settings) as other:
+            database = impatient.collection("things").database.name
+
+            async def has_ended() -> bool:
+                return await build_microseconds(other, database) == 0
+
+            await until(has_ended)
+    assert "n" not in await impatient.collection("things").index_information()
+
+
+async def test_an_index_waits_for_no_database_that_does_not_answer() -> None:
+    settings = MongoSettings(mongodb_uri="mongodb://127.0.0.1:1/?replicaSet=rs0", mongodb_timeout_ms=100)
+    async with Mongo.connect(settings) as mongo:
+        with pytest.raises(UnavailableError):
+            await create_unique_index(mongo.collection("things"), [("n", 1)], name="n")
 
 
 async def test_a_time_to_live_can_be_changed(mongo: Mongo) -> None:
