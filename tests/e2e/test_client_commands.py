@@ -281,4 +281,5 @@ def test_the_walk_of_the_guide_works_word_for_word(command: Command, base: str) 
         if path.is_file() and not re.search(r"/(pip|setuptools|pkg_resources|_distutils_hack)\b", str(path))
     )
     assert installed < 10_000_000, installed
+    assert list((command.directory / "venv" / "lib").glob("*/site-packages/tillstream/py.typed"))
     assert shutil.which("tillstream", path=str(command.directory / "venv" / "bin"))

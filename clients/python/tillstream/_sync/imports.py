@@ -96,6 +96,8 @@ class Imports:
     ) -> Iterator[Progress]:
         """Import a CSV, XLSX, JSON or NDJSON file; yield progress until the outcome of each record is known.
 
+        It has connections and threads of its own; `http` of the client is not used.
+
         With `FileOptions.manifest`, a SQLite file, an import that was interrupted goes on where it was. It belongs to
         one file and its options: `ManifestError` is raised for another, `ManifestLockedError` while another process
         imports with it. Raises `SourceError` for a file that cannot be imported as it is.

@@ -1,6 +1,7 @@
 """`tillstream import`."""
 
 import hashlib
+import math
 import os
 import signal
 import sys
@@ -177,7 +178,7 @@ def delete_old(directory: Path) -> None:
         # What a killed run has done last is in a file beside it.
         files = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
         with suppress(FileNotFoundError):  # another run has deleted it
-            if max(file.stat().st_mtime for file in files if file.exists()) < oldest:
+            if max((file.stat().st_mtime for file in files if file.exists()), default=math.inf) < oldest:
                 for file in files:
                     file.unlink(missing_ok=True)
 
