@@ -34,7 +34,7 @@ from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import MongoSettings
 from tests.chassis.eventually import until
 
-IMPATIENT_MS = 300
+IMPATIENT_MS = 500
 
 
 @pytest.fixture(params=["motor", "pymongo"])
@@ -103,69 +103,63 @@ async def test_which_inserts_met_their_like(mongo: Mongo) -> None:
 
 
 @pytest.fixture
-async def impatient(request: pytest.FixtureRequest, mongodb_uri: str) -> AsyncIterator[Mongo]:
-    """A client whose operations end in time."""
+async def impatient(mongo: Mongo, mongodb_uri: str) -> AsyncIterator[Mongo]:
+    """Another client of the same database, whose operations end early."""
     settings = MongoSettings(
         mongodb_uri=mongodb_uri,
-        mongodb_database=f"t{uuid4().hex[:12]}",
-        mongo_driver=request.param,
+        mongodb_database=mongo.collection("things").database.name,
+        mongo_driver="motor" if mongo._is_motor else "pymongo",
         mongodb_timeout_ms=IMPATIENT_MS,
     )
-    async with Mongo.connect(settings) as mongo:
-        yield mongo
-        await mongo.client.drop_database(settings.mongodb_database)
+    async with Mongo.connect(settings) as impatient:
+        yield impatient
 
 
 @asynccontextmanager
-async def delayed_index(impatient: Mongo, mongodb_uri: str) -> AsyncIterator[asyncio.Task[None]]:
+async def delayed_index(mongo: Mongo, impatient: Mongo) -> AsyncIterator[asyncio.Task[None]]:
     """A build that has taken longer than the client's timeout; it goes on after the block."""
+    await mongo.collection("things").insert_one({"_id": 1})
     things = impatient.collection("things")
-    await things.insert_one({"_id": 1})
-    settings = MongoSettings(mongodb_uri=mongodb_uri, mongodb_database=things.database.name, mongo_driver="pymongo")
-    async with Mongo.connect(settings) as other, other.transaction() as session:
+    async with mongo.transaction() as session:
         # The build waits until the transaction has ended.
-        await other.collection("things").insert_one({"_id": 2}, session=session)
+        await mongo.collection("things").insert_one({"_id": 2}, session=session)
         creating = asyncio.create_task(create_unique_index(things, [("n", 1)], name="n", sparse=True))
 
         async def is_delayed() -> bool:
-            return bool(creating.done() or await build_microseconds(other, things.database.name) > 2_000 * IMPATIENT_MS)
+            return bool(creating.done() or await build_microseconds(mongo) > 2_000 * IMPATIENT_MS)
 
         await until(is_delayed)
         yield creating
 
 
-async def build_microseconds(mongo: Mongo, database: str) -> int:
-    """For how long the database's index has been built; 0 if none is."""
-    stages = [{"$currentOp": {}}, {"$match": {"command.createIndexes": "things", "command.$db": database}}]
-    operations = await (await mongo.client.admin.aggregate(stages)).to_list(None)
-    return max((int(operation["microsecs_running"]) for operation in operations), default=0)
+async def build_microseconds(mongo: Mongo) -> int:
+    """For how long the index of the things has been built; 0 if none is."""
+    found = await mongo.client.admin.command("currentOp", **{"command.createIndexes": "things"})
+    database = mongo.collection("things").database.name
+    of_mine = [each for each in found["inprog"] if each["command"]["$db"] == database]
+    return max((int(each["microsecs_running"]) for each in of_mine), default=0)
 
 
-@pytest.mark.parametrize("impatient", ["motor", "pymongo"], indirect=True)
-async def test_an_index_may_take_longer_than_other_operations(impatient: Mongo, mongodb_uri: str) -> None:
+async def test_an_index_may_take_longer_than_other_operations(mongo: Mongo, impatient: Mongo) -> None:
     """Otherwise the build of a large collection's would be aborted and begin again for ever."""
-    async with delayed_index(impatient, mongodb_uri) as creating:
+    async with delayed_index(mongo, impatient) as creating:
         assert not creating.done(), creating
     await creating
-    assert "n" in await impatient.collection("things").index_information()
+    assert "n" in await mongo.collection("things").index_information()
 
 
-@pytest.mark.parametrize("impatient", ["motor", "pymongo"], indirect=True)
-async def test_a_build_ends_when_it_is_cancelled(impatient: Mongo, mongodb_uri: str) -> None:
+async def test_a_build_ends_when_it_is_cancelled(mongo: Mongo, impatient: Mongo) -> None:
     """Otherwise Motor's thread would keep the process from ending."""
-    async with delayed_index(impatient, mongodb_uri) as creating:
+    async with delayed_index(mongo, impatient) as creating:
         creating.cancel()
         with pytest.raises(asyncio.CancelledError):
             await creating
-        settings = MongoSettings(mongodb_uri=mongodb_uri, mongo_driver="pymongo")
-        async with Mongo.connect(settings) as other:
-            database = impatient.collection("things").database.name
 
-            async def has_ended() -> bool:
-                return await build_microseconds(other, database) == 0
+        async def has_ended() -> bool:
+            return await build_microseconds(mongo) == 0
 
-            await until(has_ended)
-    assert "n" not in await impatient.collection("things").index_information()
+        await until(has_ended)
+    assert "n" not in await mongo.collection("things").index_information()
 
 
 async def test_an_index_waits_for_no_database_that_does_not_answer() -> None:
