@@ -143,7 +143,7 @@ async def build_microseconds(mongo: Mongo) -> int:
 async def test_an_index_may_take_longer_than_other_operations(mongo: Mongo, impatient: Mongo) -> None:
     """Otherwise the build of a large collection's would be aborted and begin again for ever."""
     async with delayed_index(mongo, impatient) as creating:
-        assert not creating.done(), creating
+        assert not creating.done(), creating.exception()
     await creating
     assert "n" in await mongo.collection("things").index_information()
 
