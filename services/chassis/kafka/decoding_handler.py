@@ -39,7 +39,7 @@ class DecodingHandler(ABC, Generic[Decoded]):
         }
         accepted = [item for tp, items in decoded.items() for item in items[: allowed[tp]]]
         letters = [item for item in accepted if isinstance(item, DeadLetter)]
-        # First: it changes nothing when it is repeated, while letters that are sent again appear twice.
+        # First: it changes nothing when it is repeated, while dead letters that are sent again appear twice.
         await self.apply([item for item in accepted if not isinstance(item, DeadLetter)])
         if letters:
             await self._dead_letters.send(letters)

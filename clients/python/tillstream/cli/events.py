@@ -93,6 +93,8 @@ def listen(
 ) -> None:
     """Forward the events of your site to a receiver that is not on the internet, signed as webhooks are.
 
+    Each event is forwarded once, and its outcome printed, whatever the receiver answers.
+
     \b
     tillstream webhooks listen --forward-to http://localhost:3000/hooks
     """  # noqa: D301 - click's mark
