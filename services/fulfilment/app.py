@@ -80,8 +80,9 @@ class Components:
         self.idempotency = IdempotencyKeys(self.mongo, scope=AUDIENCE, now=self.backing.broker_clock.now)
         self.startup = StartupTask(
             [
-                partial(verify_code_keys, self.mongo, self.cipher, settings.digest_key),
+                # First: what the others store would refuse the keys of an earlier configuration.
                 partial(verify_page_token_key, self.mongo, settings.page_token_key, service=AUDIENCE),
+                partial(verify_code_keys, self.mongo, self.cipher, settings.digest_key),
                 self.stores.create_indexes,
                 self.idempotency.create_indexes,
                 self.outbox.create_indexes,

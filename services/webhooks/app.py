@@ -96,9 +96,10 @@ class Components:
         days = settings.webhooks_retention_days
         self.startup = StartupTask(
             [
+                # First: what the others store would refuse the keys of an earlier configuration.
+                partial(verify_page_token_key, self.mongo, settings.page_token_key, service=GROUP),
                 partial(verify_key_ids, self.mongo, ENCRYPTION_KEYS, self.sealer.key_ids),
                 partial(verify_rotated_key_ids, self.mongo, SIGNING_KEYS, list(map(key_id, self.signing_keys))),
-                partial(verify_page_token_key, self.mongo, settings.page_token_key, service=GROUP),
                 partial(self.feed.create_indexes, retention_days=days),
                 self.endpoints.create_indexes,
                 self.leases.create_indexes,

@@ -9,6 +9,7 @@ from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
 from services.webhooks import metrics
 from services.webhooks.domain.endpoint import Endpoint
+from services.webhooks.domain.leases import Leases
 from services.webhooks.domain.replay import Replay
 from services.webhooks.flows.push import Deps
 from services.webhooks.flows.send_events import EndpointSender
@@ -74,6 +75,7 @@ class Dispatcher(BackgroundTask):
         self._now_s = clock_s
         self._leased_until_s = 0.0
         self._running: dict[str, _Running] = {}
+        self._claiming: asyncio.Task[Leases] | None = None
 
     @property
     def senders(self) -> Mapping[str, EndpointSender]:
@@ -94,7 +96,9 @@ class Dispatcher(BackgroundTask):
     async def renew(self) -> None:
         """Lease endpoints, start and stop senders; raises `UnavailableError`."""
         began_s = self._now_s()
-        leases = await self._leases.claim(self._deps.owner, lease_us=int(self._lease_s * MICROS))
+        # Not cancelled with this step: Motor would go on in a thread, and claim again what `stop` has released.
+        self._claiming = asyncio.create_task(self._leases.claim(self._deps.owner, lease_us=int(self._lease_s * MICROS)))
+        leases = await asyncio.shield(self._claiming)
         self._leased_until_s = began_s + self._lease_s * (1 - SAFETY_MARGIN)
         kept = {endpoint.id: endpoint for endpoint in leases.kept}
         replays = {replay.endpoint: replay for replay in await self._deps.replays.find_running(list(kept))}
@@ -114,6 +118,8 @@ class Dispatcher(BackgroundTask):
         """Stop all senders, and let other processes continue at once."""
         await super().stop()
         await self._stop_all(set(self._running))
+        if self._claiming is not None:
+            await asyncio.wait([self._claiming])
         try:
             await self._leases.leave(self._deps.owner)
         except UnavailableError:

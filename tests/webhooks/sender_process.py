@@ -29,7 +29,14 @@ def now_us() -> int:
     return time.time_ns() // 1_000
 
 
-def build(mongo: Mongo, notifier: SiteNotifier, transport: HttpTransport, *, lease_s: float = LEASE_S) -> Dispatcher:
+def build(
+    mongo: Mongo,
+    notifier: SiteNotifier,
+    transport: HttpTransport,
+    *,
+    lease_s: float = LEASE_S,
+    leases: MongoLeaseStore | None = None,
+) -> Dispatcher:
     """The dispatcher as the service composes it, with tries within seconds."""
     endpoints = MongoEndpointStore(mongo, now_us=now_us)
     deps = push.Deps(
@@ -47,7 +54,8 @@ def build(mongo: Mongo, notifier: SiteNotifier, transport: HttpTransport, *, lea
         owner=f"{os.getpid()}-{now_us()}",
         min_circuit_pause_us=50_000,
     )
-    dispatcher = Dispatcher(deps, MongoLeaseStore(mongo, now_us=now_us), lease_s=lease_s, clock_s=time.monotonic)
+    leases = leases or MongoLeaseStore(mongo, now_us=now_us)
+    dispatcher = Dispatcher(deps, leases, lease_s=lease_s, clock_s=time.monotonic)
     notifier.listeners.append(dispatcher.on_new_events)
     return dispatcher
 

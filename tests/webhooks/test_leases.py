@@ -15,7 +15,7 @@ from services.webhooks.adapters.notifier import SiteNotifier
 from services.webhooks.background import Dispatcher
 from services.webhooks.domain.delivery import DeliveryState, Outcome
 from services.webhooks.domain.endpoint import Endpoint, Progress
-from services.webhooks.domain.leases import fair_share
+from services.webhooks.domain.leases import Leases, fair_share
 from services.webhooks.flows.send_events import EndpointSender
 from tests.chassis.eventually import until
 from tests.webhooks.events import NOON_US, SITE, an_event, some_events
@@ -234,3 +234,39 @@ async def test_senders_that_are_over_are_replaced_together(
     transport.released.set()
     await until(lambda: len(dispatcher.senders) == 4 and not set(dispatcher.senders.values()) & set(before.values()))
     await dispatcher.stop()
+
+
+class SlowLeases(MongoLeaseStore):
+    """Claims once it may, also when the caller has gone, as Motor's threads do."""
+
+    def __init__(self, mongo: Mongo) -> None:
+        super().__init__(mongo, now_us=now_us)
+        self.claiming, self.may_claim = asyncio.Event(), asyncio.Event()
+        self.calls: list[str] = []
+
+    async def claim(self, owner: str, *, lease_us: int) -> Leases:
+        self.claiming.set()
+        await self.may_claim.wait()
+        leases = await super().claim(owner, lease_us=lease_us)
+        self.calls.append("claimed")
+        return leases
+
+    async def leave(self, owner: str) -> None:
+        self.calls.append("left")
+        await super().leave(owner)
+
+
+async def test_a_process_that_stops_while_it_claims_leaves_no_lease(harness: SenderHarness, mongo: Mongo) -> None:
+    await add_endpoints(harness, 2)
+    leases = SlowLeases(mongo)
+    dispatcher = build(mongo, SiteNotifier(max_waiters=0), HangingTransport(), lease_s=LONG_S, leases=leases)  # type: ignore[arg-type]
+    await dispatcher.start()
+    await leases.claiming.wait()
+    stopping = asyncio.create_task(dispatcher.stop())
+    await until(lambda: "dispatcher" not in task_names())
+    leases.may_claim.set()
+    await stopping
+    assert leases.calls == ["claimed", "left"]
+    assert await mongo.collection(SENDERS).count_documents({}) == 0
+    found = await MongoLeaseStore(mongo, now_us=now_us).claim("b", lease_us=LEASE_US)
+    assert len(found.kept) == 2
