@@ -1,7 +1,8 @@
-"""What the attackers of `bench.attacks` ask for: large jobs and lists, large orders, a long day."""
+"""What the attackers of `bench.attacks` ask for: large jobs and lists, large orders, a long day, long feeds."""
 
 import copy
 import json
+import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,21 +12,32 @@ from msgspec.structs import replace
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
+from bench.ledger_sales import a_line, an_order, document_of
 from bench.query_latency import build_writer
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.clock import now_us
 from services.chassis.runtime.settings import MongoSettings
 from services.fulfilment.domain.ids import derive_id
 from services.jobs.events import JobEvent, JobHeader, JobKey, Judged, Opened, OutcomeRun
+from services.ledger.adapters.collections import ENTRIES
 from services.status.adapters.job_store import MongoJobStore
 from services.status.flows.apply_events import apply_events
+from services.webhooks.adapters.delivery_store import MongoDeliveryStore
+from services.webhooks.adapters.feed_store import MongoFeedStore
+from services.webhooks.domain.delivery import MAX_ANSWER_CHARS, Delivery, DeliveryState, Outcome
+from services.webhooks.flows import append_events
 from tests.jobs.events import a_failure, no_product
+from tests.webhooks.events import some_events
+from tests.webhooks.fakes import FakeNotifier
 
 ATTACKED_SITE = 608
 DATABASE = "tillstream"
 LARGE_RECORDS, RECORD_BYTES, LISTED_JOBS = 2_000, 14_000, 10_000
 LARGE_ORDERS, ORDER_LINES = 1_000, 100
 DAY_TRANSACTIONS = 200_000
+SALES, SALE_LINES, MAX_SALE_LINES = 400, 500, 10_000
+ATTACKED_USER, LARGE_SALE = "attacked", "longest"
+FED_EVENTS, DELIVERIES, TRIES = 3_000, 500, 50
 _BATCH = 2_000
 
 
@@ -89,6 +101,44 @@ def fill_day(uri: str, transaction_id: str) -> str:
 def is_closed(uri: str, order_id: str) -> bool:
     """Whether the purchase order has its invoice."""
     return bool(_find(_collection(uri, "purchase_orders"), order_id)["state"] == "CLOSED")
+
+
+def fill_ledger(uri: str) -> None:
+    """Store orders of hundreds of lines of one user, and one of as many lines as one may have."""
+    entries, chance = _collection(uri, ENTRIES), random.Random(7)
+
+    def build(order_id: str, lines: int) -> dict[str, Any]:
+        order = an_order(len(order_id), chance, days=365)
+        sold = [a_line(chance) for _ in range(lines)]
+        return document_of(replace(order, id=order_id, user_id=ATTACKED_USER, line_items=sold))
+
+    entries.insert_one(build(LARGE_SALE, MAX_SALE_LINES))
+    entries.insert_many([build(f"attacked-{number}", SALE_LINES) for number in range(SALES)], ordered=False)
+
+
+async def fill_events(uri: str, endpoint_id: str) -> None:
+    """Store a long feed, and deliveries that were tried often and answered with much."""
+    mongo = Mongo.connect(MongoSettings(mongodb_uri=uri, mongodb_database=DATABASE))
+    deps = append_events.Deps(feed=MongoFeedStore(mongo), notifier=FakeNotifier(), now_us=now_us)
+    for first in range(0, FED_EVENTS, _BATCH):
+        await append_events.append_events(some_events(_BATCH, first, site=ATTACKED_SITE), deps)
+    outcome = Outcome(at_us=now_us(), latency_ms=1, status=500, answer="\N{SNOWMAN}" * MAX_ANSWER_CHARS)
+    deliveries = [
+        Delivery(
+            endpoint=endpoint_id,
+            site=ATTACKED_SITE,
+            sequence=number,
+            event=f"event-{number}",
+            type="job.finished",
+            state=DeliveryState.FAILED,
+            tries=[outcome] * TRIES,
+        )
+        for number in range(1, DELIVERIES + 1)
+    ]
+    store = MongoDeliveryStore(mongo, now_us=now_us)
+    for first in range(0, DELIVERIES, 100):
+        await store.save(deliveries[first : first + 100], added_tries=TRIES)
+    await mongo.close()
 
 
 def _collection(uri: str, name: str) -> Collection[dict[str, Any]]:

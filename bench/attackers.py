@@ -10,6 +10,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,8 @@ import cramjam
 from tests.chassis.kafka.batch_fixtures import ZSTD, a_batch, send
 
 IMPORT, STATUS, FULFILMENT, API_KEY = "/omnichannel/api/v1", "/common-status/v1", "/fulfilment/v1", "12345"
+LEDGER, EVENTS = "/ledger/v1", "/events/v1"
+STREAMS, GUESSES = 300, 50
 SLOW_BODIES, BODY_BYTES = 3_000, 102_400
 BOMBS, INFLATED_BYTES = 80, 4 * 1024 * 1024
 TOPIC, PARTITIONS, BATCH_RECORDS, MIB = "orders.submitted.v1", 12, 56, 1024 * 1024
@@ -105,6 +108,63 @@ async def batches(target: Target, answers: Answers) -> None:
         answers["acknowledged"] += 2
 
 
+async def sales_pages(target: Target, answers: Answers) -> None:
+    """Ask for the longest pages of large sales."""
+    url = f"{target['ledger']}{LEDGER}/{API_KEY}/users/{target['user']}/orders?rows=1000"
+    await _get(target, answers, url, LEDGER, at_once=10)
+
+
+async def longest_sale(target: Target, answers: Answers) -> None:
+    """Ask for the order that has as many lines as one may have."""
+    await _get(target, answers, f"{target['ledger']}{LEDGER}/{API_KEY}/orders/{target['sale']}", LEDGER, at_once=10)
+
+
+async def sales_exports(target: Target, answers: Answers) -> None:
+    """Export all sales, several times at once."""
+    await _get(target, answers, f"{target['ledger']}{LEDGER}/{API_KEY}/exports/orders", LEDGER, at_once=10)
+
+
+async def feed_pages(target: Target, answers: Answers) -> None:
+    """Ask for the longest pages of events."""
+    await _get(target, answers, f"{target['webhooks']}{EVENTS}/{API_KEY}/events?rows=1000", EVENTS, at_once=50)
+
+
+async def deliveries(target: Target, answers: Answers) -> None:
+    """Ask for the longest pages of deliveries that were tried often."""
+    url = f"{target['webhooks']}{EVENTS}/{API_KEY}/endpoints/{target['endpoint']}/deliveries?rows=500"
+    await _get(target, answers, url, EVENTS, at_once=50)
+
+
+async def feed_streams(target: Target, answers: Answers) -> None:
+    """Open streams of a long feed, and read none of them."""
+    url = f"{target['webhooks']}{EVENTS}/{API_KEY}/events"
+    headers = _bearer(target, EVENTS) | {"Accept": "text/event-stream"}
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def hold() -> None:
+            while True:
+                try:
+                    async with session.get(url, headers=headers) as response:
+                        answers[str(response.status)] += 1
+                        await asyncio.sleep(target["seconds"] if response.status == HTTPStatus.OK else RETRY_S)
+                except aiohttp.ClientError:
+                    answers["reset"] += 1
+                    await asyncio.sleep(RETRY_S)
+
+        await _repeat(hold, target, at_once=STREAMS)
+
+
+async def token_guesses(target: Target, answers: Answers) -> None:
+    """Guess secrets of many clients: each guess is hashed, and none is another client's failed attempt."""
+    url = f"{target['auth']}{IMPORT}/oauth2/token"
+
+    def guess(session: aiohttp.ClientSession) -> Any:
+        form = {"grant_type": "client_credentials", "client_id": uuid4().hex[:16], "client_secret": "guessed"}
+        return session.post(url, data=form)
+
+    await _requests(target, answers, guess, at_once=GUESSES)
+
+
 ATTACKS: dict[str, Callable[[Target, Answers], Awaitable[None]]] = {
     function.__name__: function
     for function in (
@@ -116,6 +176,13 @@ ATTACKS: dict[str, Callable[[Target, Answers], Awaitable[None]]] = {
         order_pages,
         schemas,
         batches,
+        sales_pages,
+        longest_sale,
+        sales_exports,
+        feed_pages,
+        deliveries,
+        feed_streams,
+        token_guesses,
     )
 }
 

@@ -7,7 +7,8 @@ response times, idle and meanwhile. Exits with status 1 if a service exceeds its
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import attack_data
-from bench.attackers import FULFILMENT, IMPORT, STATUS, Target
+from bench.attackers import EVENTS, FULFILMENT, IMPORT, LEDGER, STATUS, Target
 from bench.environment import REPOSITORY, BenchSandbox, quantile, running_sandbox
 from services.chassis.avro.schemas import Schemas
 
@@ -30,8 +31,9 @@ SERVICES = ("auth", "ingest", "validator", "status", "fulfilment", "ledger", "we
 # The demo tenants: both have the default limits.
 ATTACKER = ("5934de97c95e1ced", "2l9dr0jkink11ad49hg93it52d", "12345")
 GOOD = ("7a81c2f04be96d35", "k3v09qmdw7pz1r5x8tj2bn6hcf", "67890")
-# Requests of the good client per second: below fulfilment's limit.
-RATES = {"ingest": 20.0, "status": 20.0, "fulfilment": 8.0}
+APIS = (IMPORT, STATUS, FULFILMENT, LEDGER, EVENTS)
+# Requests of the good client per second: below fulfilment's limit; a token takes a tenth of a second of CPU time.
+RATES = {"ingest": 20.0, "status": 20.0, "fulfilment": 8.0, "ledger": 20.0, "webhooks": 20.0, "auth": 2.0}
 SAMPLE_S = 0.1
 DEADLINE_S = 120.0
 # Attack, the service that the good client uses meanwhile, and whether it goes through the gateway.
@@ -46,6 +48,13 @@ ATTACKS = (
     ("job_lists", "status", False),
     ("small_jobs_events", "status", False),
     ("order_pages", "fulfilment", False),
+    ("sales_pages", "ledger", False),
+    ("longest_sale", "ledger", False),
+    ("sales_exports", "ledger", False),
+    ("feed_pages", "webhooks", False),
+    ("deliveries", "webhooks", False),
+    ("feed_streams", "webhooks", False),
+    ("token_guesses", "auth", False),
 )
 
 
@@ -54,14 +63,14 @@ class Measurement:
     """Response times in seconds, and the highest resident memory in MiB by service."""
 
     times_s: list[float]
-    errors: int
+    errors: Mapping[str, int]
     peak_mib: Mapping[str, float]
     answers: Mapping[str, int]
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="Length of each attack and each idle measurement.")] = 10,
-    only: Annotated[str, typer.Option(help="Run one attack only.")] = "",
+    seconds: Annotated[float, typer.Option(help="Length of each attack and each idle measurement.")] = 8,
+    only: Annotated[str, typer.Option(help="Run these attacks only: names, separated by commas.")] = "",
 ) -> None:
     """Attack a sandbox and print a table."""
     with running_sandbox(load_tenant=False) as sandbox:
@@ -75,21 +84,29 @@ async def measure(sandbox: BenchSandbox, seconds: float, only: str) -> bool:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         run = _Run(sandbox, session, seconds)
         await run.prepare()
-        idle = {service: await run.probe(service) for service in RATES}
-        table = Table("attack", "answers", "good client", "idle p50, p99 ms", "meanwhile p50, p99, max ms", "peak MiB")
+        rows = [(name, service, gateway) for name, service, gateway in ATTACKS if not only or name in only.split(",")]
+        idle = {service: await run.probe(service) for service in RATES if not only or _is_used(service, rows)}
+        table = Table(
+            *("attack", "answers", "good client", "idle p50, p99 ms", "meanwhile p50, p99, max ms", "p99 ÷ idle"),
+            "peak MiB",
+        )
         peaks: dict[str, float] = {}
-        rows = [(name, service, gateway) for name, service, gateway in ATTACKS if only in ("", name)]
         for name, service, gateway in rows:
             found = await run.probe(service, partial(run.attack, name, through=gateway))
             table.add_row(f"{name}{', gateway' if gateway else ''}", *_columns(service, idle[service], found))
             _add_peaks(peaks, found)
-        if only in ("", "closing"):
+        if not only or "closing" in only.split(","):
             found = await run.probe("fulfilment", run.close_day)
             table.add_row("closing a day", *_columns("fulfilment", idle["fulfilment"], found))
             _add_peaks(peaks, found)
     console.print(table)
     console.print("peak resident MiB: " + ", ".join(f"{name} {peaks[name]:.0f}" for name in SERVICES if name in peaks))
     return max(peaks.values()) <= MAX_RESIDENT_MIB
+
+
+def _is_used(service: str, rows: Sequence[tuple[str, str, bool]]) -> bool:
+    """Whether one of these attacks is on the service; without any, a day of fulfilment's is closed."""
+    return service in ({used for _, used, _ in rows} or {"fulfilment"})
 
 
 def _add_peaks(peaks: dict[str, float], found: Measurement) -> None:
@@ -100,10 +117,11 @@ def _add_peaks(peaks: dict[str, float], found: Measurement) -> None:
 def _columns(service: str, idle: Measurement, found: Measurement) -> list[str]:
     before = ", ".join(f"{quantile(idle.times_s, share) * 1000:.1f}" for share in (0.5, 0.99))
     meanwhile = ", ".join(f"{quantile(found.times_s, share) * 1000:.1f}" for share in (0.5, 0.99, 1.0))
-    errors = f", {found.errors} errors" if found.errors else ""
+    errors = "".join(f", {status} × {count}" for status, count in sorted(found.errors.items()))
     memory = ", ".join(f"{name} {mib:.0f}" for name, mib in found.peak_mib.items())
     answers = ", ".join(f"{status} × {count}" for status, count in sorted(found.answers.items()))
-    return [answers, f"{service}{errors}", before, meanwhile, memory]
+    slower = quantile(found.times_s, 0.99) / max(quantile(idle.times_s, 0.99), 1e-6)
+    return [answers, f"{service}{errors}", before, meanwhile, f"{slower:.1f}", memory]
 
 
 class _Run:
@@ -124,12 +142,18 @@ class _Run:
 
     async def prepare(self) -> None:
         """Get tokens, place an order for each client, and store what attackers ask for."""
-        tokens = {api: await self._token(api, ATTACKER) for api in (IMPORT, STATUS, FULFILMENT)}
-        self._good = {api: await self._token(api, GOOD) for api in (IMPORT, STATUS, FULFILMENT)}
+        tokens = {api: await self._token(api, ATTACKER) for api in APIS}
+        self._good = {api: await self._token(api, GOOD) for api in APIS}
         for name, headers in (("attacker", tokens), ("good", self._good)):
             self._transactions[name] = await self._place_order(headers[FULFILMENT])
         self._job = await self._import(self._good[IMPORT], GOOD[2])
+        endpoint = await self._create_endpoint(tokens[EVENTS])
+        await attack_data.fill_events(self._mongodb, endpoint)
+        await asyncio.to_thread(attack_data.fill_ledger, self._mongodb)
         self._target = {
+            "endpoint": endpoint,
+            "user": attack_data.ATTACKED_USER,
+            "sale": attack_data.LARGE_SALE,
             "tokens": tokens,
             "job": await attack_data.fill_status(self._mongodb),
             "small_job": await self._import(tokens[IMPORT], ATTACKER[2]),
@@ -143,16 +167,16 @@ class _Run:
         self, service: str, attack: Callable[[], Awaitable[Mapping[str, int]]] | None = None
     ) -> Measurement:
         """Send the good client's requests on schedule during the attack, or for as long as one takes."""
-        times_s, errors = list[float](), [0]
+        times_s, errors = list[float](), Counter[str]()
 
         async def request(due: float) -> None:
             try:
                 async with self._request(service) as response:
                     await response.read()
                     if response.status >= 300:
-                        errors[0] += 1
+                        errors[str(response.status)] += 1
             except aiohttp.ClientError:
-                errors[0] += 1
+                errors["reset"] += 1
             times_s.append(perf_counter() - due)
 
         async def request_on_schedule() -> None:
@@ -173,7 +197,7 @@ class _Run:
                 await asyncio.sleep(self._seconds)
             is_over.set()
             await requests
-        return Measurement(times_s, errors[0], peaks, answers)
+        return Measurement(times_s, errors, peaks, answers)
 
     async def attack(self, name: str, *, through: bool) -> Mapping[str, int]:
         """Run an attacker's process; return how often each status was the answer."""
@@ -222,6 +246,15 @@ class _Run:
         if service == "status":
             url = f"{self._gateway}{STATUS}/{GOOD[2]}/job/{self._job}/events"
             return self._session.get(url, headers=_bearer(self._good[STATUS]))
+        if service == "auth":
+            form = {"grant_type": "client_credentials", "client_id": GOOD[0], "client_secret": GOOD[1]}
+            return self._session.post(f"{self._gateway}{IMPORT}/oauth2/token", data=form)
+        if service == "ledger":
+            url = f"{self._gateway}{LEDGER}/{GOOD[2]}/users/u1/orders"
+            return self._session.get(url, headers=_bearer(self._good[LEDGER]))
+        if service == "webhooks":
+            url = f"{self._gateway}{EVENTS}/{GOOD[2]}/events"
+            return self._session.get(url, headers=_bearer(self._good[EVENTS]))
         url = f"{self._gateway}{FULFILMENT}/orders/{self._transactions['good']}"
         return self._session.get(url, headers=_bearer(self._good[FULFILMENT]))
 
@@ -237,6 +270,16 @@ class _Run:
         async with self._session.post(url, json=body, headers=_bearer(token)) as response:
             response.raise_for_status()
             return str((await response.json())["transactionId"])
+
+    async def _create_endpoint(self, token: str) -> str:
+        """Create an endpoint that is disabled at once: nothing is sent to it."""
+        url, headers = f"{self._gateway}{EVENTS}/{ATTACKER[2]}/endpoints", _bearer(token)
+        async with self._session.post(url, json={"url": "https://attacker.example/"}, headers=headers) as response:
+            response.raise_for_status()
+            endpoint = str((await response.json())["id"])
+        async with self._session.patch(f"{url}/{endpoint}", json={"enabled": False}, headers=headers) as response:
+            response.raise_for_status()
+        return endpoint
 
     async def _import(self, token: str, api_key: str) -> str:
         url = f"{self._gateway}{IMPORT}/{api_key}/orders"

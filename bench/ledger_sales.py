@@ -57,11 +57,12 @@ def an_order(number: int, chance: random.Random, *, days: int) -> Order:
         currency="USD",
         coupon_code="RR01",
         coupon_value=23_760_000 * MICRO,
-        line_items=[_a_line(chance) for _ in range(5)],
+        line_items=[a_line(chance) for _ in range(5)],
     )
 
 
-def _a_line(chance: random.Random) -> OrderLine:
+def a_line(chance: random.Random) -> OrderLine:
+    """Return a line with a random product, price and quantity."""
     product = chance.randrange(10_000)
     price = Decimal(chance.randrange(10**9)) * MICRO
     return OrderLine(f"product-{product:06d}", f"sku-{product:06d}-L", 1 + chance.randrange(10), price)

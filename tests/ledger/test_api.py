@@ -23,7 +23,6 @@ from services.ledger.http.api import FIRST_PORTION, MAX_PAGE_BYTES
 from services.sales.records import SalesRecord
 from tests.ledger.api_fixtures import ApiClient, api
 from tests.ledger.records import DAY_US, NOON, a_job, a_return, an_order
-from tests.support.unsent_bytes import UnsentBytes
 
 __all__ = ["api"]
 
@@ -119,19 +118,6 @@ async def test_a_page_of_small_entries_of_large_orders_is_read_in_small_portions
     page = (await api.read("/users/u2/orders", rows=1_000))["result"]
     assert [entry["orderId"] for entry in page] == [f"{number:02}" for number in reversed(range(40))]
     assert portions == [FIRST_PORTION] * 4
-
-
-@pytest.mark.parametrize("path", ["/users/u1/orders", "/orders/0", "/reports/sales"])
-async def test_responses_count_until_they_are_read_and_a_client_has_a_bound(
-    api: ApiClient, monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
-    """I8. Breaks: a client reads a few bytes of each now and then. An order may have 10,000 lines."""
-    await record(api, an_order("0", site=api.site, when=NOON))
-    unsent = UnsentBytes.of(api.page_limits)
-    body = await (await api.get(path)).read()
-    assert unsent.highest == len(body) > 0
-    monkeypatch.setattr("services.chassis.http.page_limits.MAX_UNSENT_BYTES_PER_CLIENT", 0)
-    assert await api.problem(path) == (429, "RATE_LIMITED")
 
 
 async def test_a_page_of_many_portions_is_complete(api: ApiClient) -> None:

@@ -1,6 +1,8 @@
 """I8: what the pages and streams of one client take does not harm others."""
 
+import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,11 +11,12 @@ from msgspec.structs import replace
 
 from services.chassis.http import page_limits
 from services.webhooks.domain.delivery import MAX_ANSWER_CHARS, Delivery, DeliveryState, Outcome
+from services.webhooks.domain.event import FeedEvent
 from services.webhooks.http import feed
 from services.webhooks.http.endpoints import MAX_PAGE_BYTES
 from tests.support.unsent_bytes import UnsentBytes
 from tests.webhooks.api_fixtures import FeedClient, build_client, read_frames
-from tests.webhooks.events import NOON_US, SITE, an_event
+from tests.webhooks.events import NOON_US, SITE, an_event, some_events
 from tests.webhooks.sender_harness import SenderHarness, harness
 
 __all__ = ["harness"]
@@ -126,3 +129,29 @@ async def test_what_a_stream_sends_counts_and_ends_beyond_the_bound(
     async with await api.get(headers=STREAM | {"Last-Event-ID": frames[-1].id}) as response:
         (frame,) = await read_frames(response, 1)
         assert frame.data["sequence"] == 3
+
+
+async def test_streams_of_a_client_hold_up_nobody_else(api: FeedClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks: a client opens streams of a long feed. One page is rendered in each turn of the loop."""
+    await api.append(*some_events(600))
+    turn, rendered, render = 0, Counter[int](), feed.FeedApi._frame
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    def record(self: feed.FeedApi, site: int, event: FeedEvent) -> bytes:
+        rendered[turn] += 1
+        return render(self, site, event)
+
+    monkeypatch.setattr(feed.FeedApi, "_frame", record)
+    counting = asyncio.create_task(count_turns())
+    streams = await asyncio.gather(*(api.get(headers=STREAM) for _ in range(10)))
+    await asyncio.gather(*(read_frames(stream, 600) for stream in streams))
+    counting.cancel()
+    for stream in streams:
+        stream.close()
+    assert rendered.total() == 6_000
+    assert max(rendered.values()) <= feed.STREAM_ROWS

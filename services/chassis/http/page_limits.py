@@ -57,13 +57,19 @@ class PageLimits:
         if self._waiting[client_id] >= MAX_WAITING_PER_CLIENT:
             REFUSED.labels("waiting").inc()
             raise _too_many("wait")
+        with _counted(self._waiting, client_id, 1):
+            async with self.turn(client_id), self._rendering:
+                self.check_unsent(client_id)
+                yield
+
+    @asynccontextmanager
+    async def turn(self, client_id: str) -> AsyncIterator[None]:
+        """Wait until no other response of the client is being rendered."""
         turn = self._turns.get(client_id)
         if turn is None:
             turn = self._turns[client_id] = asyncio.Lock()
-        with _counted(self._waiting, client_id, 1):
-            async with turn, self._rendering:
-                self.check_unsent(client_id)
-                yield
+        async with turn:
+            yield
 
     def check_unsent(self, client_id: str) -> None:
         """Raise a 429 if too many bytes of the client are unsent, `ContentionError` if too many of all clients are."""

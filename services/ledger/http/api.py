@@ -137,17 +137,21 @@ class LedgerApi:
         """The entries with an order id: one for each channel that has it."""
         caller = await self._access.authorize(request, READ)
         site, client_id = caller.site, caller.token.client_id
-        self.page_limits.check_unsent(client_id)
         channel = params.parse_channel(request.query)
         order_id = request.match_info["orderId"]
         if has_lone_surrogate(order_id):
             raise responses.order_not_found()
         key = GroupKey(site.site, order_id)
-        found = await self._deps.entries.find_order(key)
-        entries = [entry for entry in found if channel is UNSET or entry.channel == channel]
-        if not entries:
-            raise responses.order_not_found()
-        body = responses.encode({"result": [responses.entry_members(each, key, self._site_key) for each in entries]})
+        # An order may have thousands of lines.
+        async with self.page_limits.rendering(client_id):
+            found = await self._deps.entries.find_order(key)
+            await asyncio.sleep(0)
+            entries = [entry for entry in found if channel is UNSET or entry.channel == channel]
+            if not entries:
+                raise responses.order_not_found()
+            members = [responses.entry_members(each, key, self._site_key) for each in entries]
+            await asyncio.sleep(0)
+            body = responses.encode({"result": members})
         return self.page_limits.response(client_id, body, headers=PRIVATE, **_JSON)
 
     async def sales(self, request: web.Request) -> web.Response:

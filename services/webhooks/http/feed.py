@@ -153,11 +153,12 @@ class FeedApi:
                     if not await self._authenticator.is_still_authorized(request, READ):
                         break
                     self._page_limits.check_unsent(client_id)
-                    frames = b"".join(self._frame(query.site, event) for event in events) or b": \n\n"
+                    async with self._page_limits.turn(client_id):
+                        frames = b"".join(self._frame(query.site, event) for event in events) or b": \n\n"
+                        # Many streams of a long feed wait for nothing but each other: other requests get their turn.
+                        await asyncio.sleep(0)
                     async with self._page_limits.sending(client_id, len(frames), request):
                         await response.write(frames)
-                    # A long backlog is written without waiting for anything: other requests get their turn.
-                    await asyncio.sleep(0)
             except (UnavailableError, Problem):
                 # The client connects again, and is told then.
                 pass
