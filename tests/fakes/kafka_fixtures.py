@@ -27,7 +27,7 @@ CONSUMER: dict[str, Any] = {"enable_auto_commit": False, "session_timeout_ms": 6
 class Kafka(Protocol):
     """A cluster. Clients that it returns are started, and closed at the end of the test."""
 
-    async def create_topic(self, *, partitions: int = 1, lacks_replicas: bool = False) -> str:
+    async def create_topic(self, *, partitions: int = 1) -> str:
         """Create a topic with the broker's timestamps; returns its name."""
 
     async def producer(self, **options: Any) -> Any:
@@ -60,11 +60,9 @@ class FakeKafka:
         self._cluster, self._network, self._cleanup = Cluster(chance), Network(chance), cleanup
         self._members = {"cluster": self._cluster, "network": self._network, "rng": chance}
 
-    async def create_topic(self, *, partitions: int = 1, lacks_replicas: bool = False) -> str:
+    async def create_topic(self, *, partitions: int = 1) -> str:
         name = a_name("fake")
         self._cluster.create_topic(name, partitions, max_bytes=MAX_MESSAGE_BYTES)
-        if lacks_replicas:
-            self._cluster.too_few_replicas_until = float("inf")
         return name
 
     async def producer(self, **options: Any) -> Any:
@@ -100,11 +98,9 @@ class RealKafka:
         self._bootstrap, self._cleanup = bootstrap, cleanup
         self._raw: Any = None
 
-    async def create_topic(self, *, partitions: int = 1, lacks_replicas: bool = False) -> str:
+    async def create_topic(self, *, partitions: int = 1) -> str:
         name = a_name("fake")
         config = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(MAX_MESSAGE_BYTES)}
-        if lacks_replicas:
-            config["min.insync.replicas"] = "2"
         await make_topics(self._bootstrap, {name: partitions}, config=config)
         return name
 

@@ -8,6 +8,7 @@ import pytest
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
+from tests.chassis.eventually import until
 from tests.fakes.kafka_fixtures import Kafka
 
 
@@ -137,6 +138,22 @@ async def test_a_group_goes_on_at_the_committed_offset(kafka: Kafka) -> None:
     second = await kafka.consumer(group_id=topic, auto_offset_reset="none")
     second.subscribe([topic], listener=Listener())
     assert (await read(second, count=6))[0] == list(range(4, 10))
+
+
+async def test_members_share_the_partitions_and_take_over(kafka: Kafka) -> None:
+    """Each partition has one owner; a member that leaves gives up its partitions at once."""
+    topic = await fill(kafka, partitions=4, count=1)
+    listeners = [Listener(), Listener()]
+    members = [await kafka.consumer(group_id=topic, auto_offset_reset="earliest") for _ in listeners]
+    members[0].subscribe([topic], listener=listeners[0])
+    await until(lambda: len(members[0].assignment()) == 4, deadline_s=30)
+    members[1].subscribe([topic], listener=listeners[1])
+    await until(lambda: [len(member.assignment()) for member in members] == [2, 2], deadline_s=30)
+    assert not members[0].assignment() & members[1].assignment()
+    await members[0].stop()
+    await until(lambda: len(members[1].assignment()) == 4, deadline_s=30)
+    assert listeners[0].notes[:4] == [("revoked", 0), ("assigned", 4), ("revoked", 4), ("assigned", 2)]
+    assert listeners[1].notes[:4] == [("revoked", 0), ("assigned", 2), ("revoked", 2), ("assigned", 4)]
 
 
 async def test_a_commit_of_an_earlier_generation_is_refused(kafka: Kafka) -> None:

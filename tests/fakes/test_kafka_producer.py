@@ -7,6 +7,9 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import (
     MessageSizeTooLargeError,
+    OutOfOrderSequenceNumber,
+    ProducerClosed,
+    ProducerFenced,
 )
 
 from tests.fakes.kafka_fixtures import Kafka
@@ -66,3 +69,44 @@ async def test_what_the_topic_does_not_allow_is_refused(kafka: Kafka) -> None:
     producer = await kafka.producer(max_batch_size=500_000)
     with pytest.raises(MessageSizeTooLargeError):
         await (await producer.send(topic, value=b"v" * 200_000, key=b"k", partition=0, headers=[]))
+
+
+async def test_a_closed_producer_sends_nothing(kafka: Kafka) -> None:
+    topic, producer = await kafka.create_topic(), await kafka.producer()
+    await (await producer.send(topic, value=b"v", key=b"k", partition=0, headers=[]))
+    await producer.stop()
+    with pytest.raises(ProducerClosed):
+        await producer.send(topic, value=b"v", key=b"k", partition=0, headers=[])
+
+
+async def test_a_batch_that_comes_again_is_appended_once(kafka: Kafka) -> None:
+    """The broker knows the last five batches of a producer, and answers with their offsets."""
+    topic, producer = await kafka.create_topic(), await kafka.producer_id()
+    offsets = [await kafka.append(topic, producer, number, b"%d" % number) for number in range(7)]
+    assert offsets == list(range(7))
+    for number in (6, 4, 2):
+        assert await kafka.append(topic, producer, number, b"%d" % number) == number
+    with pytest.raises(OutOfOrderSequenceNumber):
+        await kafka.append(topic, producer, 1, b"1")
+    assert [each.value for each in await read(kafka, topic, count=7)] == [b"%d" % number for number in range(7)]
+
+
+async def test_a_gap_in_the_sequence_is_refused(kafka: Kafka) -> None:
+    """A producer without any batch so far may begin anywhere: the broker may have forgotten it."""
+    topic, producer, another = await kafka.create_topic(), await kafka.producer_id(), await kafka.producer_id()
+    await kafka.append(topic, producer, 0, b"a")
+    with pytest.raises(OutOfOrderSequenceNumber):
+        await kafka.append(topic, producer, 2, b"c")
+    assert await kafka.append(topic, producer, 1, b"b") == 1
+    assert await kafka.append(topic, another, 7, b"x") == 2
+    with pytest.raises(OutOfOrderSequenceNumber):
+        await kafka.append(topic, another, 6, b"y")
+
+
+async def test_a_fenced_producer_fails_for_good(kafka: Kafka) -> None:
+    topic, producer = await kafka.create_topic(), await kafka.producer()
+    await (await producer.send(topic, value=b"v", key=b"k", partition=0, headers=[]))
+    await kafka.fence(producer, topic)
+    for _ in range(2):
+        with pytest.raises(ProducerFenced):
+            await (await producer.send(topic, value=b"v", key=b"k", partition=0, headers=[]))
