@@ -47,10 +47,10 @@ def draw_faults(rng: random.Random, usable: Sequence[Fault]) -> list[Fault]:
     """Draw one to three faults, at most one of which takes nodes away from Kafka or MongoDB."""
     chosen: list[Fault] = []
     for _ in range(rng.choice((1, 2, 2, 3))):
-        fault = rng.choice(
-            [each for each in usable if not (each.takes_nodes and any(one.takes_nodes for one in chosen))]
-        )
-        chosen.append(fault)
+        takes_nodes = any(fault.takes_nodes for fault in chosen)
+        possible = [fault for fault in usable if not (fault.takes_nodes and takes_nodes)]
+        if possible:
+            chosen.append(rng.choice(possible))
     return chosen
 
 

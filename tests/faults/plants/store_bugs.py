@@ -288,8 +288,8 @@ PLANTS = (
         [
             Edit(
                 "services/chassis/mongodb/key_check.py",
-                "if not hmac.compare_digest(stored, expected):",
-                "if hmac.compare_digest(stored, expected) is None:",
+                "if stored is not None and not hmac.compare_digest(stored, expected):",
+                "if stored is not None and hmac.compare_digest(stored, expected) is None:",
             )
         ],
     ),
