@@ -32,6 +32,7 @@ class Totals:
     deaths: int = 0
     jobs: int = 0
     transactions: int = 0
+    direct_requests: int = 0
     failed: list[int] = field(default_factory=list)
 
     def __add__(self, other: "Totals") -> "Totals":
@@ -54,7 +55,8 @@ def main() -> int:
         return bool(total.failed)
     print(
         f"{total.played} seeds in {REAL_MONOTONIC() - started:.1f} s: {total.turns} turns, {total.deaths} deaths,"
-        f" {total.jobs} jobs, {total.transactions} transactions; {len(total.failed)} failed"
+        f" {total.jobs} jobs, {total.transactions} transactions, {total.direct_requests} requests taken directly;"
+        f" {len(total.failed)} failed"
     )
     if total.failed and options.shrink:
         _shrink(min(total.failed), options)
@@ -92,7 +94,7 @@ def _play_all(options: argparse.Namespace) -> Totals:
     total, started, wanted = Totals(), REAL_MONOTONIC(), _wanted(options)
     for seed in range(options.first, options.first + options.seeds):
         outcome = play(seed, draw(seed, options.profile))
-        total += Totals(1, outcome.turns, outcome.deaths, outcome.jobs, outcome.transactions)
+        total += Totals(1, outcome.turns, outcome.deaths, outcome.jobs, outcome.transactions, outcome.direct_requests)
         violations = [one for one in outcome.violations if wanted is None or one.invariant in wanted]
         if violations:
             total.failed.append(seed)

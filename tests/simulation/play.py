@@ -1,7 +1,6 @@
 """Plays a story: runs its steps, heals everything, waits, and lets the checker judge."""
 
 import asyncio
-import contextvars
 import gc
 import hashlib
 import random
@@ -11,8 +10,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from aiokafka import ConsumerRecord
-
 from services.chassis.kafka.lag import LOST
 from tests.faults.checker.api import NoAnswerError, Response
 from tests.faults.checker.clients import Clients
@@ -21,6 +18,7 @@ from tests.faults.checker.invariants import MAX_END_S, SUBMITTED, check
 from tests.faults.checker.ledger import Attempt, CodeOrder, Evidence, Fate, Import, KafkaRecord, Ledger, Violation
 from tests.simulation import setup, virtual_time
 from tests.simulation.direct import submit_directly
+from tests.simulation.faults import Faults, kafka_record
 from tests.simulation.installation import API_KEY, JOB_DEADLINE_S, SITE, Installation
 from tests.simulation.offsets import OffsetWatch
 from tests.simulation.story import REPLICAS, Step
@@ -53,6 +51,7 @@ class Outcome:
     elapsed_s: float
     jobs: int = 0
     transactions: int = 0
+    direct_requests: int = 0
 
 
 class SimulatedApi:
@@ -85,7 +84,7 @@ class SimulatedApi:
 
 
 @dataclass
-class Player:
+class Player(Faults):
     """Runs one story."""
 
     installation: Installation
@@ -189,16 +188,25 @@ class Player:
             await asyncio.sleep(1.0)
 
     async def _read_topic(self, topic: str) -> list[KafkaRecord]:
-        return list(map(_kafka_record, self.installation.kafka.all_records(topic)))
+        return list(map(kafka_record, self.installation.kafka.all_records(topic)))
 
     async def _perform(self, step: Step) -> None:
         await getattr(self, "_" + step.action.replace("-", "_"))(step, **step.arguments)
 
     async def _import(
-        self, step: Step, *, fates: str, has_key: bool, gives_up: bool, kind: str = "orders", name: str = ""
+        self,
+        step: Step,
+        *,
+        fates: str,
+        has_key: bool,
+        gives_up: bool,
+        kind: str = "orders",
+        name: str = "",
+        is_put: bool = False,
     ) -> None:
         records = {f"{name or f'o{step.number}'}-{n}": FATES[fate] for n, fate in enumerate(fates)}
-        sent = Import(step.number, records, kind=kind, key=f"key-{step.number}" if has_key else None)
+        key = f"key-{step.number}" if has_key else None
+        sent = Import(step.number, records, kind=kind, key=key, is_put=is_put)
         await self.clients.import_records(sent, gives_up=gives_up)
 
     async def _invalid_import(self, step: Step) -> None:
@@ -252,89 +260,6 @@ class Player:
         for number in (1, 2):
             self.installation.start(service, f"{service}-{number}")
 
-    async def _kill(self, _step: Step, *, replica: str, after: int) -> None:
-        if found := self.installation.replicas.get(replica):
-            found.process.dies_after = after
-
-    async def _stop(self, _step: Step, *, replica: str) -> None:
-        if replica in self.installation.replicas:
-            await self.installation.stop(replica)
-
-    async def _freeze(self, _step: Step, *, replica: str, for_s: float) -> None:
-        if found := self.installation.replicas.get(replica):
-            found.process.frozen_until = self.installation.loop.now + for_s
-
-    async def _cut(self, _step: Step, *, server: str, replica: str, direction: str, for_s: float) -> None:
-        self.installation.network.cut(server, replica, direction, until=self.installation.loop.now + for_s)
-
-    async def _drop(self, _step: Step, *, server: str, replica: str, direction: str, count: int) -> None:
-        self.installation.network.drop(server, replica, direction, count)
-
-    async def _lag(self, _step: Step, *, for_s: float) -> None:
-        self.installation.mongodb.lag(for_s=for_s)
-
-    async def _step_down(self, _step: Step, *, for_s: float) -> None:
-        self.installation.mongodb.step_down(for_s=for_s)
-
-    async def _rollback(self, _step: Step, *, collection: str, after_s: float, kills: bool) -> None:
-        """Let no majority get the next write to the collection, and its writer perhaps never learn of that."""
-        loop, mongodb = self.installation.loop, self.installation.mongodb
-
-        def elect() -> None:
-            if not self.is_healed:
-                self.trace(f"a write to {collection} is rolled back")
-                mongodb.step_down(for_s=0.1, keeps=0)
-
-        def on_write() -> None:
-            writer = virtual_time.CURRENT.get()
-            mongodb.lag(for_s=after_s + 0.1)
-            loop.call_later(after_s, elect, context=contextvars.Context())
-            if kills and writer is not None:
-                writer.kill()
-
-        if not self.is_healed:
-            mongodb.traps[collection] = on_write
-
-    async def _few_replicas(self, _step: Step, *, for_s: float) -> None:
-        kafka = self.installation.kafka
-        kafka.too_few_replicas_until = max(kafka.too_few_replicas_until, self.installation.loop.now + for_s)
-
-    async def _leader(self, _step: Step) -> None:
-        for where in list(self.installation.kafka.partitions):
-            self.installation.kafka.change_leader(where)
-
-    async def _retention(self, _step: Step, *, for_s: float, share: float) -> None:
-        """Keep the validators from reading for a while, and then delete records that they have not read."""
-        loop, kafka = self.installation.loop, self.installation.kafka
-        for name in ("validator-1", "validator-2"):
-            self.installation.replicas[name].process.frozen_until = loop.now + for_s
-        await asyncio.sleep(for_s * 0.9)
-        if self.is_healed:
-            return
-        for where, partition in kafka.partitions.items():
-            if where.topic not in SUBMITTED:
-                continue
-            first = max(kafka.group("validator").committed.get(where, 0), partition.begin)
-            until = first + round(share * (partition.committed - first))
-            for record in partition.records[first - partition.begin : until - partition.begin]:
-                if identity := _kafka_record(record).identity:
-                    self.evidence.deleted.add(identity)
-            kafka.delete_before(where, until)
-
-    async def _rebalance(self, _step: Step, *, group: str) -> None:
-        self.installation.kafka.group(group).rebalance()
-
-    async def _clock(self, _step: Step, *, replica: str, by_s: float) -> None:
-        if found := self.installation.replicas.get(replica):
-            found.process.clock_offset_s = by_s
-
-    async def _fence(self, _step: Step) -> None:
-        self.installation.kafka.fence_all()
-
-
-def _kafka_record(record: ConsumerRecord) -> KafkaRecord:
-    return KafkaRecord(record.topic, record.key or b"", {name: value or b"" for name, value in record.headers})
-
 
 def _reported_lost() -> int:
     """How many submitted records all processes so far have reported as lost."""
@@ -364,7 +289,7 @@ def play(seed: int, steps: Sequence[Step], *, echo: bool = False) -> Outcome:
         violations = loop.run_until_complete(player.play(steps))
     except StuckError as error:
         violations = [Violation("I3", f"the simulation does not end: {error}")]
-    deaths = player.installation.deaths
+    deaths, direct_requests = player.installation.deaths, player.installation.direct_requests
     player.installation.end()
     outcome = Outcome(
         violations,
@@ -374,6 +299,7 @@ def play(seed: int, steps: Sequence[Step], *, echo: bool = False) -> Outcome:
         virtual_time.REAL_MONOTONIC() - started,
         len(player.evidence.jobs),
         len(player.evidence.transactions),
+        direct_requests,
     )
     # What is left of the processes ends here, and nobody hears of it.
     setup.defects.is_active = False

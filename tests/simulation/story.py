@@ -17,6 +17,8 @@ REPLICAS = (
 )
 # Stories with services that others do without.
 OPTIONAL_RATIO = 0.25
+# Stories with a till.
+PUTS_RATIO = 0.3
 GROUPS = ("validator", "status", "fulfilment", "ledger")
 SKUS = ("CARD", "RARE")
 # Services are started at 0; midnight is at 6.
@@ -61,6 +63,9 @@ def draw(seed: int, profile: str = "all") -> list[Step]:
         add("start", 0.0, service="ledger")
         replicas += ["ledger-1", "ledger-2"]
     _draw_requests(rng, add)
+    if profile == "puts" or rng.random() < PUTS_RATIO:
+        for _ in range(3 if profile == "puts" else 1):
+            _draw_puts(rng, add, has_kills=profile == "puts")
     if profile == "pages":
         _draw_large_jobs(rng, add)
     if profile in ("elections", "rollbacks", "codes"):
@@ -106,12 +111,27 @@ def _draw_import(rng: random.Random, add: Callable[..., None], name: str) -> Non
         add("direct-import", fates=_packed(fates))
         return
     options = {"has_key": rng.random() < 0.3, "gives_up": rng.random() < 0.15}
+    options["is_put"] = count == 1 and rng.random() < 0.5
     is_return = rng.random() < 0.15
     add("import", fates=_packed(fates), name=name, kind="returns" if is_return else "orders", **options)
     if not is_return and rng.random() < 0.25:
         # Of the same orders: a return may overtake its order.
         fates = rng.choices(("good", "rejected", "refused"), (6, 1, 1), k=count)
         add("import", fates=_packed(fates), name=name, kind="returns", has_key=False, gives_up=False)
+
+
+def _draw_puts(rng: random.Random, add: Callable[..., None], *, has_kills: bool) -> None:
+    """A till that sends its sales one by one: most requests are taken by ingest's direct handler."""
+    at, spread_s = rng.uniform(BEGIN_S, END_S - 0.6), rng.choice((0.01, 0.5))
+    for number in range(rng.randint(4, 8)):
+        fates = rng.choices(("good", "rejected", "refused"), (6, 2, 1))
+        name = f"p{number}-{round(at * 1000)}"
+        options = {"has_key": False, "gives_up": rng.random() < 0.3, "is_put": True}
+        add("import", at + rng.uniform(0.0, spread_s), fates=_packed(fates), name=name, kind="orders", **options)
+    if has_kills:
+        # A job's event and its record are acknowledged a few milliseconds apart.
+        for replica in ("ingest-1", "ingest-2"):
+            add("kill", at + 0.002 + rng.uniform(0.0, spread_s), replica=replica, after=rng.randint(0, 20))
 
 
 def _packed(fates: Sequence[str]) -> str:
@@ -144,6 +164,7 @@ PROFILES = {
     "retention": ("retention", "kill", "rebalance"),
     "pages": ("kill", "drop", "lag"),
     "codes": ("drop", "kill"),
+    "puts": ("kill", "kill", "drop", "drop", "stop", "fence", "leader", "few-replicas"),
     "sales": ("kill", "kill", "drop", "step-down", "rollback", "rebalance"),
 }
 

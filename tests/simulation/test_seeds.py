@@ -34,6 +34,7 @@ def test_no_story_violates_an_invariant(part: int) -> None:
     status, printed = simulation("--first", str(part * count), "--seeds", str(count), "--shrink")
     assert status == 0, printed
     assert f"{count} seeds in" in printed
+    assert " 0 requests taken directly" not in printed
 
 
 def test_a_seed_tells_the_same_story_again() -> None:

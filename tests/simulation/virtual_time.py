@@ -94,6 +94,15 @@ class SimulationLoop(asyncio.BaseEventLoop):
             future.set_exception(error)
         return future
 
+    def create_task(  # type: ignore[override] # looser
+        self, coro: Any, *, name: str | None = None, context: contextvars.Context | None = None
+    ) -> "asyncio.Task[Any]":
+        """Create a task of the current process, also where the services start one in an empty context."""
+        process = CURRENT.get()
+        if context is not None and process is not None and CURRENT not in context:
+            context.run(CURRENT.set, process)
+        return super().create_task(coro, name=name, context=context)
+
     def _enqueue(self, handle: events.Handle) -> None:
         process = handle._context.get(CURRENT) or self._outside  # type: ignore[attr-defined]
         if not process.is_alive:

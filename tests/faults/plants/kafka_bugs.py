@@ -8,6 +8,7 @@ VALIDATOR = "services/validator/adapters/publisher.py"
 VALIDATOR_FLOW = "services/validator/flow.py"
 INGEST = "services/ingest/adapters/publisher.py"
 STATUS = "services/status/worker.py"
+DIRECT = "services/ingest/http/direct.py"
 
 PLANTS = (
     Plant(
@@ -103,6 +104,30 @@ PLANTS = (
                 INGEST,
                 "        await self._send_job(job, acknowledgements)\n        await acknowledgements.wait()\n\n",
                 "        await self._send_job(job, acknowledgements)\n\n",
+            )
+        ],
+    ),
+    Plant(
+        "a PUT that is accepted although Kafka did not acknowledge it",
+        "I1",
+        Simulation("puts", ("I1",)),
+        [Edit(DIRECT, "        if error is None:\n", "        if error is None or job:\n")],
+    ),
+    Plant(
+        "a PUT that is accepted when a part of it is acknowledged",
+        "I1",
+        Simulation("puts", ("I1",), 100),
+        [Edit(INGEST, "Acknowledgements(2, on_settled)", "Acknowledgements(1, on_settled)")],
+    ),
+    Plant(
+        "a PUT that is declined and published all the same",
+        "I2",
+        Simulation("puts", ("I2",)),
+        [
+            Edit(
+                "services/ingest/flows/accept_nowait.py",
+                "partial(_settle, job, quota, on_settled))\n    return True",
+                "partial(_settle, job, quota, on_settled))\n    return False",
             )
         ],
     ),
