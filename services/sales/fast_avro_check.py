@@ -51,8 +51,9 @@ _UUID = f"{encode_varint(36)}[0-9a-f]{{8}}-(?:[0-9a-f]{{4}}-){{3}}[0-9a-f]{{12}}
 _CURRENCY = f"{encode_varint(3)}[A-Z]{{3}}"
 
 # The groups of the pattern: what a summary consists of, and what is checked outside the pattern. The names of a job's
-# fields are prefixed with their record's.
-_JOB_GROUPS = tuple(f"JobRef_{name}" for name in JobRef.__struct_fields__)
+# fields are prefixed with their record's; those behind the index, which all records of a job share, are one group.
+_JOB, _BEHIND_INDEX = JobRef.__name__, "behind_index"
+_JOB_GROUPS = (f"{_JOB}_job_id", f"{_JOB}_index", _BEHIND_INDEX)
 _GROUPS = ("site", "accepted_at", "channel", "user_id", "date_time", "utc_offset_minutes", "mode", "currency")
 _ID_GROUPS = ("id", "order_id", "return_id")
 _CAPTURED = frozenset({*_JOB_GROUPS, *_GROUPS, *_ID_GROUPS, "OrderLine_product_id", "ReturnLine_product_id"})
@@ -78,7 +79,7 @@ class AvroPattern:
         # The records of a job follow each other.
         self._job_header = lru_cache(maxsize=1024)(self._build_job_header)
 
-    def match(self, data: bytes, start: int, *, now_us: int, currencies: AbstractSet[str]) -> RecordSummary | None:
+    def match(self, data: bytes, start: int, now_us: int, currencies: AbstractSet[str]) -> RecordSummary | None:
         """Return the summary of the record whose bytes begin at `start`, if it surely keeps every rule.
 
         The caller checks its position in its job and its products.
@@ -87,8 +88,8 @@ class AvroPattern:
         found = self._match(text, start)
         if found is None:
             return None
-        job_id, index, total, created_at, job_mode, type_, site, accepted_at, *others = found.group(*self._groups)
-        channel, user_id, date_time, offset, mode, currency, order_id, *return_id = others
+        job_id, index, about_job, site, accepted_at, channel, *others = found.group(*self._groups)
+        user_id, date_time, offset, mode, currency, order_id, *return_id = others
         latest, product_ids = _reversed_latest(now_us), self._product_ids(text, found.end())
         if (
             not product_ids
@@ -104,23 +105,26 @@ class AvroPattern:
             return None
         # Texts follow their lengths; only that of a user's id may take two bytes, which the first one shows.
         return RecordSummary(
-            site=_to_number(site),
-            job=None if job_id is None else self._job_header(site, job_id, total, created_at, job_mode, type_),
-            index=0 if index is None else _to_number(index),
-            channel=None if channel is None else channel[1:],
-            order_id=order_id[1:],
-            return_id=return_id[0][1:] if return_id else None,
-            user_id=user_id[1:] if user_id < "\x80" else user_id[2:],
-            mode=self._modes[mode],
-            product_ids=[product_id[1:] for product_id in product_ids],
+            _to_number(site),
+            None if job_id is None else self._job_header(site, job_id, about_job),
+            0 if index is None else _to_number(index),
+            None if channel is None else channel[1:],
+            order_id[1:],
+            return_id[0][1:] if return_id else None,
+            user_id[1:] if user_id < "\x80" else user_id[2:],
+            self._modes[mode],
+            [product_id[1:] for product_id in product_ids],
         )
 
-    def _build_job_header(self, site: str, job_id: str, *about_job: str) -> JobHeader:
-        total, created_at, mode, type_ = about_job
+    def _build_job_header(self, site: str, job_id: str, about_job: str) -> JobHeader:
+        data = about_job.encode("latin-1")
+        total, position = read_varint(data, data[0], 1)
+        created_at, position = read_varint(data, data[position], position + 1)
+        mode, type_ = about_job[position], about_job[position + 1]
         return JobHeader(
             JobKey(_to_number(site), job_id[1:]),
-            total=_to_number(total),
-            created_at=_to_number(created_at),
+            total=total,
+            created_at=created_at,
             mode=self._modes[mode],
             type=self._types[type_],
         )
@@ -136,7 +140,11 @@ def _type_pattern(type_: AvroType, name: str, prefix: str) -> str:
         case Optional(inner):
             return rf"(?:\x02{_type_pattern(inner, name, prefix)}|\x00)"
         case RecordType(record, parts):
-            return _fields_pattern(parts, f"{record}_")
+            if record != _JOB:
+                return _fields_pattern(parts, f"{record}_")
+            behind = [part.name for part in parts].index("index") + 1
+            parts, shared = parts[:behind], parts[behind:]
+            return f"{_fields_pattern(parts, f'{record}_')}(?P<{_BEHIND_INDEX}>{_fields_pattern(shared, f'{record}_')})"
         case Array(RecordType(record, parts)):
             return _fields_pattern(parts, f"{record}_")
         case Array(inner):

@@ -49,7 +49,7 @@ async def judge(submitted: Mapping[Hashable, Sequence[SubmittedRecord]], deps: D
     at_us = deps.now_us()
     counts = await deps.reader.prefetch_schemas(submitted.values())
     judged = {
-        partition: [_judge_one(record, deps, at_us) for record in records[:count]]
+        partition: _judge_all(records[:count], deps, at_us)
         for (partition, records), count in zip(submitted.items(), counts, strict=True)
     }
     dead = {
@@ -78,21 +78,27 @@ async def judge_only(kind: str, values: Sequence[bytes], deps: Deps) -> list[Ver
     if count < len(submitted):
         raise UnavailableError("the schema registry")
     at_us = deps.now_us()
-    return [_judge_one(record, deps, at_us) for record in submitted]
+    return _judge_all(submitted, deps, at_us)
 
 
-def _judge_one(submitted: SubmittedRecord, deps: Deps, now_us: int) -> Verdict:
-    # Then the same record gets the same verdict, whenever it is judged.
-    at_us = submitted.timestamp * 1000 if submitted.is_broker_time else now_us
-    summary = deps.reader.match_fast(submitted, now_us=at_us, currencies=deps.currencies)
-    if summary is not None and passes_summary_check(
-        summary,
-        products=deps.catalogue.products(summary.site),
-        kind=submitted.kind,
-        max_job_records=deps.max_job_records,
-        now_us=at_us,
-    ):
-        return Accepted(submitted, summary)
+def _judge_all(records: Sequence[SubmittedRecord], deps: Deps, now_us: int) -> list[Verdict]:
+    match_fast, products_of = deps.reader.match_fast, deps.catalogue.products
+    currencies, max_job_records = deps.currencies, deps.max_job_records
+    verdicts: list[Verdict] = []
+    for submitted in records:
+        # Then the same record gets the same verdict, whenever it is judged.
+        at_us = submitted.timestamp * 1000 if submitted.is_broker_time else now_us
+        summary = match_fast(submitted, at_us, currencies)
+        if summary is not None and passes_summary_check(
+            summary, products_of(summary.site), submitted.kind, max_job_records, at_us
+        ):
+            verdicts.append(Accepted(submitted, summary))
+        else:
+            verdicts.append(_judge_decoded(submitted, deps, at_us))
+    return verdicts
+
+
+def _judge_decoded(submitted: SubmittedRecord, deps: Deps, at_us: int) -> Verdict:
     record = deps.reader.decode(submitted)
     if isinstance(record, DeadLetterReason):
         return _unprocessable(submitted, record, None, deps, at_us)

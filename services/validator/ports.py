@@ -15,9 +15,7 @@ class RecordReader(Protocol):
     async def prefetch_schemas(self, batches: Iterable[Sequence[SubmittedRecord]]) -> Sequence[int]:
         """Look up unknown schemas; return how many records of each batch precede the first whose schema is pending."""
 
-    def match_fast(
-        self, submitted: SubmittedRecord, *, now_us: int, currencies: AbstractSet[str]
-    ) -> RecordSummary | None:
+    def match_fast(self, submitted: SubmittedRecord, now_us: int, currencies: AbstractSet[str]) -> RecordSummary | None:
         """Return the summary of a usual record that keeps every rule; None if the record must be decoded."""
 
     def decode(self, submitted: SubmittedRecord) -> SalesRecord | DeadLetterReason:

@@ -7,6 +7,7 @@ from services.chassis.avro.schemas import Schema, Schemas
 from services.chassis.avro.wire_format import HEADER, LENGTH, parse_wire_format
 from services.chassis.avro.wire_format import prefix as wire_prefix
 from services.chassis.kafka.dead_letters import PREFIX
+from services.chassis.kafka.record_format import RecordHeaders, encode_header
 from services.jobs.codec import JobEventCodec
 from services.jobs.events import Fault, JobEvent, JobHeader, Judged, OutcomeRun
 from services.sales.records import RecordSummary, SalesRecord
@@ -17,6 +18,7 @@ from services.values.identifiers import MAX_ID_LENGTH
 
 VERDICT = "verdict"
 _ACCEPTED = (VERDICT, b"accepted")
+_ENCODED_ACCEPTED = encode_header(*_ACCEPTED)
 # Set by the validator on validated records; incoming ones are dropped.
 _RESERVED_HEADERS = frozenset({VERDICT, HEADER})
 TRACE = "traceparent"
@@ -65,12 +67,15 @@ class Encoder:
         Reserved headers are dropped; a schema reference among them moves into the value's prefix.
         """
         submitted = verdict.source
+        headers = submitted.headers
         # Records with reserved headers are never matched by the fast path.
         if not isinstance(verdict.record, RecordSummary):
-            for name, _ in submitted.headers:
+            for name, _ in headers:
                 if is_reserved_header(name):
                     return self._without_reserved_headers(submitted)
-        return submitted.value, (*submitted.headers, _ACCEPTED)
+        if type(headers) is RecordHeaders:
+            return submitted.value, headers.with_header(_ENCODED_ACCEPTED)
+        return submitted.value, (*headers, _ACCEPTED)
 
     def _without_reserved_headers(self, submitted: SubmittedRecord) -> tuple[bytes | None, Headers]:
         value = submitted.value or b""

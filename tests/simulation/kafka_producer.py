@@ -16,6 +16,8 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
+from services.chassis.kafka.encoded_batch import EncodedBatch
+from services.chassis.kafka.record_format import read_records
 from tests.simulation.broker import Batch, Cluster, Entry
 from tests.simulation.network import ANSWER, REQUEST, LostError, Network
 from tests.simulation.virtual_time import true_time_s
@@ -48,6 +50,13 @@ class BatchBuilder:
 
     def close(self) -> None:
         """Take no more records."""
+
+
+def _entries(batch: BatchBuilder | EncodedBatch) -> list[Entry]:
+    if isinstance(batch, BatchBuilder):
+        return batch.entries
+    records = read_records(batch.records, batch.record_count(), base_offset=0, base_timestamp=0, append_timestamp=None)
+    return [Entry(record.key, record.value, tuple(record.headers)) for record in records]
 
 
 @dataclass
@@ -115,7 +124,9 @@ class SimulatedProducer:
             raise MessageSizeTooLargeError
         return await self.send_batch(builder, topic, partition=partition)
 
-    async def send_batch(self, builder: BatchBuilder, topic: str, *, partition: int) -> "asyncio.Future[Any]":
+    async def send_batch(
+        self, builder: BatchBuilder | EncodedBatch, topic: str, *, partition: int
+    ) -> "asyncio.Future[Any]":
         if self._is_closed:
             raise ProducerClosed
         where = TopicPartition(topic, partition)
@@ -124,7 +135,7 @@ class SimulatedProducer:
             sequence = self._sequences[where] = self._sequences.get(where, -1) + 1
         loop = asyncio.get_running_loop()
         queued = _Queued(
-            Batch(self._id, sequence, tuple(builder.entries)), loop.create_future(), loop.time() + self._timeout_s
+            Batch(self._id, sequence, tuple(_entries(builder))), loop.create_future(), loop.time() + self._timeout_s
         )
         self._queues.setdefault(where, deque()).append(queued)
         sender = self._senders.get(where)

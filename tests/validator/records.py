@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import TopicPartition
 from msgspec.structs import replace
 
 from services.chassis.avro.schemas import Schemas
+from services.chassis.kafka.record_format import FetchedRecord, RecordHeaders, encode_headers
 from services.chassis.runtime.settings import REPOSITORY
 from services.jobs.events import JobRef
 from services.sales.records import Order, Return
@@ -25,7 +26,7 @@ _ORDERS = order_codec(SCHEMAS["order"].definition, prefix=SCHEMAS["order"].prefi
 _RETURNS = return_codec(SCHEMAS["return"].definition, prefix=SCHEMAS["return"].prefix)
 _OFFSETS = count(100)
 
-Poll = Mapping[TopicPartition, Sequence[ConsumerRecord]]
+Poll = Mapping[TopicPartition, Sequence[FetchedRecord]]
 
 __all__ = ["NOW_US", "a_return", "an_order", "replace"]
 
@@ -69,11 +70,10 @@ def a_consumer_record(
     headers: Headers = (),
     key: bytes | None = b"608|web|1",
     is_broker_time: bool = False,
-) -> ConsumerRecord:
+) -> FetchedRecord:
     content = value if isinstance(value, bytes | None) else as_bytes(value)
-    return ConsumerRecord(
-        topic, partition, offset, NOW_MS, int(is_broker_time), key, content, None, 0, 0, tuple(headers)
-    )
+    encoded = RecordHeaders(encode_headers(headers))
+    return FetchedRecord(topic, partition, offset, NOW_MS, int(is_broker_time), key, content, encoded)
 
 
 def a_poll(*values: bytes | Order | Return | None, first: int = 0, partition: int = 0, topic: str = ORDERS_IN) -> Poll:

@@ -4,10 +4,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from aiokafka.errors import CorruptRecordException
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.chassis.avro.wire_format import HEADER, LENGTH, prefix
+from services.chassis.kafka.record_format import RecordHeaders, encode_headers
 from services.sales.records import Order, Return
 from services.validator.adapters.record_reader import MAX_RECORD_BYTES, SubmittedRecordReader
 from services.validator.domain.submitted_record import DeadLetterReason, SubmittedRecord
@@ -186,13 +188,37 @@ def test_the_usual_record_is_seen_on_its_own_topic_only(kind: str, other: str) -
     assert dead_letter_code(a_submitted_record(record, kind=other)) == "unknown-schema"
 
 
+@pytest.mark.parametrize("as_fetched", [False, True])
 @pytest.mark.parametrize("name", [HEADER, "verdict", "dlq.reason", "dlq."])
-def test_what_has_a_header_that_is_ours_to_write_is_read_with_care(name: str) -> None:
+def test_what_has_a_header_that_is_ours_to_write_is_read_with_care(name: str, as_fetched: bool) -> None:  # noqa: FBT001
     """One may mean that the value has another wire format; the others are dropped."""
-    theirs = (*job_headers(), ("traceparent", None), ("theirs", b"verdict"))
-    for headers, is_matched in ((theirs, True), ((*theirs, (name, b"x")), False), (((name, None), *theirs), False)):
-        summary = READER.match_fast(a_submitted_record(GOOD, headers=headers), now_us=NOW_US, currencies=CURRENCIES)
+    ingests, trace = job_headers(), ("traceparent", b"00-" + b"1" * 52)
+    theirs = (*ingests, ("traceparent", None), ("theirs", b"verdict"))
+    usual = (*ingests[:3], trace, ingests[3])
+    for headers, is_matched in (
+        ((), True),
+        (ingests, True),
+        (usual, True),
+        ((*usual, (name, b"x")), False),
+        ((*ingests[:3], (name, ingests[3][1])), False),
+        (theirs, True),
+        ((*theirs, (name, b"x")), False),
+        (((name, None), *theirs), False),
+    ):
+        own = RecordHeaders(encode_headers(headers)) if as_fetched else headers
+        summary = READER.match_fast(a_submitted_record(GOOD, headers=own), now_us=NOW_US, currencies=CURRENCIES)
         assert (summary is not None) == is_matched
+
+
+def test_headers_that_hold_anothers_bytes_are_looked_at() -> None:
+    """A content that looks like further headers is a content."""
+    hidden = encode_headers([("verdict", b"accepted")])
+    for headers in ([("site", hidden)], [*job_headers()[:3], ("index", b"1" + hidden)]):
+        own = RecordHeaders(encode_headers(headers))
+        assert READER.match_fast(a_submitted_record(GOOD, headers=own), now_us=NOW_US, currencies=CURRENCIES)
+    cut = RecordHeaders(encode_headers(job_headers())[:-1])
+    with pytest.raises(CorruptRecordException):
+        READER.match_fast(a_submitted_record(GOOD, headers=cut), now_us=NOW_US, currencies=CURRENCIES)
 
 
 def test_a_record_of_hundreds_of_thousands_of_lines_is_not_read_to_its_end() -> None:

@@ -1,8 +1,9 @@
 """Patches aiokafka: it reads batches that would block it forever, as Java's clients do, and handles all its errors.
 
 Brokers check neither header names nor the decompressed size of a batch. aiokafka raises at every attempt to read a
-header name that is not UTF-8, which librdkafka may send: here invalid bytes become U+FFFD. A batch that decompresses
-to too much, or not at all, is replaced by one record with the header `batch.unreadable`. A poll is bounded in bytes.
+header name that is not UTF-8, which librdkafka may send: here records are read by `record_format`, which accepts it. A
+batch that decompresses to too much, or not at all, is replaced by one record with the header `batch.unreadable`. A
+poll is bounded in bytes.
 
 Over a closed transport uvloop raises a RuntimeError, where asyncio's own loop raises none: here a connection error, as
 aiokafka's tasks expect, which would end by any other.
@@ -18,16 +19,17 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.producer.message_accumulator import MessageBatch
-from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy, _DefaultRecordPy
+from aiokafka.record.default_records import _DefaultRecordPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
 
 from services.chassis.kafka.decompression import DecompressionError, decompress
+from services.chassis.kafka.record_format import FetchedRecord, read_records
 from services.chassis.runtime.background import retrieve_exception
 from services.chassis.runtime.logs import logger
 
@@ -43,9 +45,6 @@ MAX_POLL_BYTES = 8 * 1024 * 1024
 _SMALL_BATCH_BYTES = 128 * 1024
 
 _MAGIC_AT = 16
-_ATTRIBUTES = struct.Struct(">h")
-_ATTRIBUTES_AT = 21
-_CODEC = 0x07
 _COUNT = struct.Struct(">i")
 _COUNT_AT = 57
 _HEAD = 61
@@ -57,6 +56,7 @@ def install() -> None:
     # aiokafka offers no other way to replace the parser.
     fetcher.MemoryRecords = _LenientRecords
     fetcher.FetchResult.getall = _take_records
+    fetcher.PartitionRecords._consumer_record = _complete_record  # noqa: SLF001 - as above
     fetcher.Fetcher.fetched_records = _poll
     GroupCoordinator._do_commit_offsets = _commit_in_task  # noqa: SLF001 - as above
     AIOKafkaConnection.send = _send
@@ -152,6 +152,17 @@ def _take_records(result: fetcher.FetchResult, max_records: int | None = None) -
     return records
 
 
+_consumer_record = fetcher.PartitionRecords._consumer_record  # noqa: SLF001 - as above
+
+
+def _complete_record(records: fetcher.PartitionRecords, partition: TopicPartition, record: Any) -> Any:
+    """Return a record of a partition as the consumer gets it."""
+    if type(record) is not FetchedRecord:
+        return _consumer_record(records, partition, record)
+    record.topic, record.partition = partition
+    return record
+
+
 class _LenientRecords(_MemoryRecordsPy):  # type: ignore[misc] # declared final, but the only way in
     """The record batches of one partition in a fetch response."""
 
@@ -167,7 +178,7 @@ class _LenientRecords(_MemoryRecordsPy):  # type: ignore[misc] # declared final,
 
 
 class _LenientBatch:
-    """A batch that is decompressed with a bound, and parsed again by the slow parser if a header name is invalid."""
+    """A batch that is decompressed with a bound, and whose records are read without aiokafka's reader."""
 
     def __init__(self, batch: Any, data: memoryview, records: _LenientRecords) -> None:
         self._batch = batch
@@ -181,31 +192,36 @@ class _LenientBatch:
         return next(self._batch)
 
     def __iter__(self) -> Iterator[Any]:
-        if self._data[_MAGIC_AT] >= 2 and self._batch.compression_type:
-            try:
-                self._data = _decompress_batch(self._data)
-            except DecompressionError as error:
-                yield self._unreadable(str(error))
-                return
-            self._batch = DefaultRecordBatch(self._data)
-            self._records.decompressed_bytes += len(self._data)
-        try:
-            yield from self._charge(self._batch)
-        except UnicodeDecodeError:
-            # Records that were already returned come again; the fetcher skips those before its position.
-            slow = _DefaultRecordBatchPy(self._data)
-            slow._buffer = _LenientBuffer(slow._buffer)  # noqa: SLF001 - the parser has no other seam
-            yield from self._charge(slow)
-
-    def _charge(self, batch: Any) -> Iterator[Any]:
-        """Yield the records, and charge their bytes to the poll that takes them."""
-        size = len(self._data)
-        if size <= _SMALL_BATCH_BYTES or self._data[_MAGIC_AT] < 2:
-            _charge_poll(size)
-            yield from batch
+        if self._data[_MAGIC_AT] < 2:
+            _charge_poll(len(self._data))
+            yield from self._batch
             return
+        codec, data = self._batch.compression_type, self._data[_HEAD:]
+        try:
+            content = bytes(decompress(codec, data) if codec else data)
+        except DecompressionError as error:
+            yield self._unreadable(str(error))
+            return
+        if codec:
+            self._records.decompressed_bytes += _HEAD + len(content)
+        yield from self._read(content)
+
+    def _read(self, content: bytes) -> Iterator[FetchedRecord]:
+        """Yield the records, and charge their bytes to the poll that takes them."""
+        batch, size = self._batch, _HEAD + len(content)
         (count,) = _COUNT.unpack_from(self._data, _COUNT_AT)
-        for record in batch:
+        records = read_records(
+            content,
+            count,
+            base_offset=batch.base_offset,
+            base_timestamp=batch.first_timestamp,
+            append_timestamp=batch.max_timestamp if batch.timestamp_type else None,
+        )
+        if size <= _SMALL_BATCH_BYTES:
+            _charge_poll(size)
+            yield from records
+            return
+        for record in records:
             _charge_poll(size // max(count, 1) + 1)
             yield record
 
@@ -224,25 +240,3 @@ def _charge_poll(size: int) -> None:
     budget = _BUDGET.get()
     if budget is not None:
         budget.remaining -= size
-
-
-def _decompress_batch(data: memoryview) -> memoryview:
-    """Return the batch without compression. Its checksum was verified before."""
-    plain = bytearray(data[:_HEAD])
-    (attributes,) = _ATTRIBUTES.unpack_from(plain, _ATTRIBUTES_AT)
-    _ATTRIBUTES.pack_into(plain, _ATTRIBUTES_AT, attributes & ~_CODEC)
-    plain += decompress(attributes & _CODEC, data[_HEAD:])
-    return memoryview(plain)
-
-
-class _LenientBuffer(bytearray):
-    """Bytes whose slices decode as UTF-8 whatever they contain."""
-
-    def __getitem__(self, index: Any) -> Any:
-        item = super().__getitem__(index)
-        return _LenientHeaderName(item) if isinstance(index, slice) else item
-
-
-class _LenientHeaderName(bytearray):
-    def decode(self, *_: Any) -> str:
-        return bytes(self).decode("utf-8", "replace")

@@ -14,7 +14,9 @@ from aiokafka.helpers import create_ssl_context
 from aiokafka.protocol.api import Request
 
 from services.chassis.kafka import aiokafka_patches
+from services.chassis.kafka.encoded_batch import HEADER_BYTES, EncodedBatch
 from services.chassis.kafka.partitioner import partition_for_key
+from services.chassis.kafka.record_format import Header, encode_record
 from services.chassis.runtime import metrics
 from services.chassis.runtime.background import retrieve_exception
 from services.chassis.runtime.errors import UnavailableError
@@ -31,8 +33,7 @@ _TARGET_BATCH_BYTES = MAX_BATCH_BYTES // 8
 RETRY_S = 0.3
 _LOG = logger(__name__)
 
-# Header values may be None, although aiokafka does not document it.
-Headers = tuple[tuple[str, bytes | None], ...]
+Headers = Sequence[Header]
 # The future of a batch's acknowledgement, and its number of records.
 _Sent = tuple[asyncio.Future[Any], int]
 
@@ -187,10 +188,10 @@ class Producer:
     async def send_by_key(self, topic: str, records: Iterable[ProducerRecord]) -> None:
         """Send records partitioned by their keys, in order within each partition. Raises `UnavailableError`."""
         count = await self.partitions(topic)
-        by_partition: dict[int, list[ProducerRecord]] = {}
+        by_partition: list[list[ProducerRecord]] = [[] for _ in range(count)]
         for record in records:
-            by_partition.setdefault(partition_for_key(record.key or b"", count), []).append(record)
-        sends = [self.send_to(topic, partition, batch) for partition, batch in by_partition.items()]
+            by_partition[partition_for_key(record.key or b"", count)].append(record)
+        sends = [self.send_to(topic, partition, batch) for partition, batch in enumerate(by_partition) if batch]
         if len(sends) == 1:
             await sends[0]
             return
@@ -217,29 +218,20 @@ class Producer:
     ) -> _Sent:
         """Send all records in one batch, or as many of the first ones as fit into `max_bytes`."""
         current = self._producer()
-        builder, count = current.create_batch(), 0
-        for record in records:
-            key, value, headers = record
-            size = builder.size()
-            # Estimated only where it may matter: nearly all of a large record is its value.
-            if (
-                max_bytes
-                and count
-                and size + len(value or b"") > max_bytes // 2
-                and size + _estimated_size(record) > max_bytes
-            ):
+        encoded: list[bytes] = []
+        size = HEADER_BYTES
+        for key, value, headers in records:
+            record = encode_record(len(encoded), key, value, headers)
+            size += len(record)
+            if max_bytes and encoded and size > max_bytes:
                 break
-            added = builder.append(key=key, value=value, timestamp=None, headers=list(headers))
-            if max_bytes and count and (added is None or builder.size() > max_bytes):
-                # Large because of its key or headers. It cannot be removed, so the batch is built again without it.
-                return await self._send_batch(topic, partition, records[:count])
-            if added is None:
+            encoded.append(record)
+            if size > MAX_BATCH_BYTES and len(encoded) > 1:
                 raise RecordTooLargeError(f"{len(records)} records do not fit into one batch")
-            count += 1
-        builder.close()
+        batch = EncodedBatch(b"".join(encoded), len(encoded), compression=self._settings.kafka_compression)
         async with self._partition_state(topic, partition).lock:
-            sent: asyncio.Future[Any] = await current.send_batch(builder, topic, partition=partition)
-        return sent, count
+            sent: asyncio.Future[Any] = await current.send_batch(batch, topic, partition=partition)
+        return sent, len(encoded)
 
     async def _wait_for_ack(self, topic: str, partition: int, sending: Awaitable[_Sent]) -> int:
         """Return the number of records once all in-sync replicas have them."""
@@ -360,13 +352,6 @@ async def _abort(producer: AIOKafkaProducer) -> None:
             await producer.client.close()
 
 
-def _estimated_size(record: ProducerRecord) -> int:
-    size = len(record.value or b"") + len(record.key or b"") + 64
-    for name, value in record.headers:
-        size += len(name) + len(value or b"") + 8
-    return size
-
-
-def to_headers(values: Mapping[str, str | None]) -> Headers:
+def to_headers(values: Mapping[str, str | None]) -> tuple[Header, ...]:
     """Return the values that are not None as Kafka headers."""
     return tuple((name, value.encode()) for name, value in values.items() if value is not None)

@@ -7,6 +7,7 @@ from itertools import count
 from services import topics
 from services.chassis.kafka.partitioner import partition_for_key
 from services.chassis.kafka.producer import Headers, Producer, ProducerRecord
+from services.chassis.kafka.record_format import VARINTS, RecordHeaders, encode_header
 from services.chassis.runtime.errors import UnavailableError
 from services.ingest import metrics
 from services.ingest.adapters.batcher import Acknowledgements, AwaitableAcknowledgements, RecordBatcher
@@ -18,7 +19,7 @@ from services.sales.batch import MAX_RECORDS
 TOPICS = {"orders": topics.ORDERS_SUBMITTED.name, "returns": topics.RETURNS_SUBMITTED.name}
 JOB_EVENTS = topics.JOBS_EVENTS.name
 
-_INDEX_HEADERS = [("index", b"%d" % index) for index in range(MAX_RECORDS)]
+_INDEX_HEADERS = [encode_header("index", b"%d" % index) for index in range(MAX_RECORDS)]
 
 
 class KafkaPublisher(Publisher):
@@ -109,8 +110,10 @@ class KafkaPublisher(Publisher):
             ("total", b"%d" % header.total),
             *_trace_headers(job),
         )
+        # Encoded once for all records of the job.
+        before_index = b"".join([VARINTS[len(common) + 1], *[encode_header(*each) for each in common]])
         return [
-            ProducerRecord(key, value, (*common, _INDEX_HEADERS[index]))
+            ProducerRecord(key, value, RecordHeaders(before_index + _INDEX_HEADERS[index]))
             for index, key, value in self._encoder.encode_records(job)
         ]
 

@@ -1,6 +1,7 @@
 """Publishes verdicts to Kafka: validated and rejected records and dead letters first, then the jobs' events."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Protocol
@@ -53,17 +54,18 @@ class KafkaPublisher(Publisher):
         await self._producer.send_by_key(JOB_EVENTS, self._job_events(verdicts, at_us))
 
     def _group_by_topic(self, verdicts: Sequence[Verdict], at_us: int) -> dict[str, list[ProducerRecord]]:
-        by_topic: dict[str, list[ProducerRecord]] = {}
+        by_topic: dict[str, list[ProducerRecord]] = defaultdict(list)
+        # Nearly all verdicts are accepted: keep this short.
         for verdict in verdicts:
-            match verdict:
-                case Accepted(source, record):
-                    value, headers = self._encoder.to_validated(verdict)
-                    validated = ProducerRecord(source.key or record_key(record), value, tuple(headers))
-                    by_topic.setdefault(VALIDATED[source.kind], []).append(validated)
-                case Rejected(source, record):
-                    key, headers = rejection_key(source, record), identity_headers(source)
-                    rejected = ProducerRecord(key, self._encoder.encode_rejected(verdict, at_us=at_us), tuple(headers))
-                    by_topic.setdefault(REJECTED, []).append(rejected)
+            if isinstance(verdict, Accepted):
+                source = verdict.source
+                value, headers = self._encoder.to_validated(verdict)
+                validated = ProducerRecord(source.key or record_key(verdict.record), value, headers)
+                by_topic[VALIDATED[source.kind]].append(validated)
+            elif isinstance(verdict, Rejected):
+                key, headers = rejection_key(verdict.source, verdict.record), identity_headers(verdict.source)
+                value = self._encoder.encode_rejected(verdict, at_us=at_us)
+                by_topic[REJECTED].append(ProducerRecord(key, value, headers))
         return by_topic
 
     def _job_events(self, verdicts: Sequence[Verdict], at_us: int) -> Iterator[ProducerRecord]:

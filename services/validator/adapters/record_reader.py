@@ -1,5 +1,6 @@
 """Reads submitted records: matches the usual ones without decoding them, and decodes all others."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -11,13 +12,14 @@ from services.avro.varints import AvroDecodeError
 from services.chassis.avro.records import transcode
 from services.chassis.avro.schemas import Schema, Schemas
 from services.chassis.avro.wire_format import HEADER, LENGTH, SchemaReference, UnknownWireFormatError, parse_wire_format
+from services.chassis.kafka.record_format import VARINTS, RecordHeaders
 from services.sales.fast_avro_check import AvroPattern
 from services.sales.records import RecordSummary, SalesRecord
 from services.sales.wire import order_codec, return_codec
 from services.validator.adapters.schema_lookup import SchemaLookup, SchemaSource
 from services.validator.domain.submitted_record import DeadLetterReason, SubmittedRecord
 from services.validator.ports import RecordReader
-from services.validator.wire import is_reserved_header
+from services.validator.wire import TRACE, is_reserved_header
 
 # More than any import request can produce, and little enough for one batch, headers included, when it is passed on.
 MAX_RECORD_BYTES = 6 * 1024 * 1024
@@ -26,8 +28,29 @@ MAX_ITEMS = 10_000
 # Far below MAX_RECORD_BYTES, so that the fast path can measure headers roughly.
 FAST_PATH_MAX_BYTES = 64 * 1024
 _HEADER_OVERHEAD = 8
-# Nearly every record has these headers, and none of them is reserved.
-_INGEST_HEADERS = frozenset({"site", "jobId", "total", "index", "traceparent"})
+# Nearly every record has these headers, with contents of these lengths, and none of them is reserved.
+_INGEST_HEADERS: Mapping[str, Sequence[int]] = {
+    "site": range(1, 11),
+    "jobId": (36,),
+    "total": range(1, 7),
+    "traceparent": (55,),
+    "index": range(1, 7),
+}
+
+
+def _headers_pattern(names: Sequence[str]) -> bytes:
+    """A pattern of encoded headers with these names: one alternative for each length of a content."""
+    pattern = re.escape(VARINTS[len(names)])
+    for name in names:
+        contents = (re.escape(VARINTS[length]) + b".{%d}" % length for length in _INGEST_HEADERS[name])
+        pattern += re.escape(VARINTS[len(name)] + name.encode()) + b"(?:%b)" % b"|".join(contents)
+    return pattern
+
+
+_WITHOUT_TRACE = [name for name in _INGEST_HEADERS if name != TRACE]
+_has_ingest_headers = re.compile(
+    b"%b|%b" % (_headers_pattern(_WITHOUT_TRACE), _headers_pattern([*_INGEST_HEADERS])), re.DOTALL
+).fullmatch
 
 
 class SubmittedRecordReader(RecordReader):
@@ -70,21 +93,21 @@ class SubmittedRecordReader(RecordReader):
             if isinstance(reference, int) and self._version(reference) is None
         }
 
-    def match_fast(
-        self, submitted: SubmittedRecord, *, now_us: int, currencies: AbstractSet[str]
-    ) -> RecordSummary | None:
+    def match_fast(self, submitted: SubmittedRecord, now_us: int, currencies: AbstractSet[str]) -> RecordSummary | None:
         prefix, pattern = self._patterns[submitted.kind]
-        value = submitted.value
+        value, headers = submitted.value, submitted.headers
         if value is None or not value.startswith(prefix):
             return None
-        size = len(value) + len(submitted.key or b"") + _HEADER_OVERHEAD * len(submitted.headers)
-        for name, content in submitted.headers:
-            if name not in _INGEST_HEADERS and is_reserved_header(name):
-                return None
-            size += len(name) + len(content or b"")
+        size = len(value) + len(submitted.key or b"")
+        if type(headers) is not RecordHeaders or not _has_ingest_headers(headers.encoded):
+            size += _HEADER_OVERHEAD * len(headers)
+            for name, content in headers:
+                if name not in _INGEST_HEADERS and is_reserved_header(name):
+                    return None
+                size += len(name) + len(content or b"")
         if size > FAST_PATH_MAX_BYTES:
             return None
-        return pattern.match(value, LENGTH, now_us=now_us, currencies=currencies)
+        return pattern.match(value, LENGTH, now_us, currencies)
 
     def decode(self, submitted: SubmittedRecord) -> SalesRecord | DeadLetterReason:
         schema, codec = self._codecs[submitted.kind]

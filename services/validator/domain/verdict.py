@@ -65,7 +65,7 @@ def judge_record(
 
 
 def passes_summary_check(
-    summary: RecordSummary, *, products: Container[str], kind: str, max_job_records: int, now_us: int
+    summary: RecordSummary, products: Container[str], kind: str, max_job_records: int, now_us: int
 ) -> bool:
     """Whether a record that keeps every rule has only known products and a valid job reference.
 
