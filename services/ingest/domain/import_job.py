@@ -23,10 +23,10 @@ class ImportRequest(Struct, frozen=True, kw_only=True, gc=False):
     @property
     def is_ascii(self) -> bool:
         """Whether all texts of the records surely are ASCII: those of the body, and those that the request sets."""
-        # An escape may stand for any character.
+        # An escape may stand for any character; one byte is found many times faster than two.
         return (
             self.body.isascii()
-            and b"\\u" not in self.body
+            and (b"\\" not in self.body or b"\\u" not in self.body)
             and (self.target.user_id or "").isascii()
             and (self.site.channel or "").isascii()
         )
