@@ -3,14 +3,17 @@
 import asyncio
 import gzip
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
 from uuid import uuid4
 
 import aiohttp
+from aiohttp import web
 from aiokafka import AIOKafkaProducer
 
-IMPORT, STATUS, FULFILMENT = "/omnichannel/api/v1", "/common-status/v1", "/fulfilment/v1"
+IMPORT, STATUS, FULFILMENT, EVENTS = "/omnichannel/api/v1", "/common-status/v1", "/fulfilment/v1", "/events/v1"
 CLIENT, SECRET = "5934de97c95e1ced", "2l9dr0jkink11ad49hg93it52d"  # the demo tenant, which exists in sandboxes only
 API_KEY = "12345"
 JOB_TIMEOUT_S = 30
@@ -26,12 +29,15 @@ class MixedTraffic:
         self._tokens: dict[str, str] = {}
 
     async def run_once(self, kafka: str) -> None:
-        """Send one round of everything; return when its jobs have ended."""
-        jobs = await self.imports()
-        await self.refusals()
-        await produce_dead_letters(kafka)
-        await self.codes()
-        await asyncio.gather(*(self.wait_for_job(job) for job in jobs))
+        """Send one round of everything; return when its jobs have ended and an endpoint was told of one."""
+        async with self.endpoint() as told:
+            jobs = await self.imports()
+            await self.refusals()
+            await produce_dead_letters(kafka)
+            await self.codes()
+            await asyncio.gather(*(self.wait_for_job(job) for job in jobs))
+            async with asyncio.timeout(JOB_TIMEOUT_S):
+                await told.wait()
 
     async def imports(self) -> list[str]:
         """Send valid and invalid orders and returns, in batches and alone, in both modes; return the jobs' ids."""
@@ -70,6 +76,30 @@ class MixedTraffic:
                 path = f"{FULFILMENT}/orders/{placed['transactionId']}/codes"
                 await self._call("GET", path, headers=headers)
 
+    @asynccontextmanager
+    async def endpoint(self) -> AsyncIterator[asyncio.Event]:
+        """Receive the site's events as an endpoint on this machine; set once one has come."""
+        told = asyncio.Event()
+
+        async def receive(_request: web.Request) -> web.Response:
+            told.set()
+            return web.Response()
+
+        app = web.Application()
+        app.router.add_post("/", receive)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        headers, path = await self._json("events"), f"{EVENTS}/{API_KEY}/endpoints"
+        body = json.dumps({"url": f"http://{host}:{port}/", "types": ["job.finished"]})
+        created = await self._call("POST", path, data=body, headers=headers)
+        try:
+            yield told
+        finally:
+            await self._call("DELETE", f"{path}/{created['id']}", headers=headers)
+            await runner.cleanup()
+
     async def wait_for_job(self, job: str) -> None:
         """Wait for the job's end."""
         headers = {**await self._json("status"), "Prefer": "wait=5"}
@@ -97,7 +127,7 @@ class MixedTraffic:
         return body if isinstance(body, dict) else {}
 
     async def _json(self, api: str) -> dict[str, str]:
-        base = {"import": IMPORT, "status": STATUS, "fulfilment": FULFILMENT}[api]
+        base = {"import": IMPORT, "status": STATUS, "fulfilment": FULFILMENT, "events": EVENTS}[api]
         if api not in self._tokens:
             form = {"grant_type": "client_credentials", "client_id": CLIENT, "client_secret": SECRET}
             async with self._session.post(f"{self._base}{base}/oauth2/token", data=form) as response:

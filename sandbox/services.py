@@ -73,12 +73,16 @@ class Environment:
         }
 
     def for_cli(self) -> dict[str, str]:
-        """Variables of `python -m services`: it encrypts codes and secrets, and knows fulfilment's suppliers."""
+        """Variables of `python -m services`: it encrypts codes and secrets, and knows fulfilment's suppliers.
+
+        A broker that has just started may take long for the first record on a busy machine.
+        """
         suppliers = BY_NAME["fulfilment"].settings
         return (
             self.shared()
             | dict(suppliers)
             | {name: self.secrets[name] for name in (*CODE_KEYS, "WEBHOOKS_ENCRYPTION_KEYS")}
+            | {"KAFKA_SEND_TIMEOUT_S": "60"}
         )
 
     def for_service(self, service: Service) -> dict[str, str]:

@@ -32,3 +32,20 @@ OPEN_CIRCUITS = metrics.gauge(
 )
 DISABLED = metrics.counter("webhooks_endpoints_disabled_total", "Endpoints that were disabled, by reason.", ("reason",))
 MAILS = metrics.counter("webhooks_mails_total", "Mails about disabled endpoints, by result.", ("result",))
+
+# Created now: to Prometheus, a counter that appears with its first event has not increased.
+for _outcome in (
+    "2xx",
+    "3xx",
+    "4xx",
+    "5xx",
+    "timeout",
+    "refused",
+    "dns",
+    "connect",
+    "proxy",
+    "tls",
+    "protocol",
+    "error",
+):
+    TRIES.labels(_outcome)

@@ -99,9 +99,9 @@ class HttpApi:
 
 
 def new_session() -> aiohttp.ClientSession:
-    """A session for many concurrent requests with a timeout.
-
-    Over a connection that was used before, aiohttp would send a PUT twice if the first one is not answered.
-    """
+    """A session for many concurrent requests with a timeout."""
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
-    return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
+    session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
+    # aiohttp would send a PUT again if the first one is not answered: the ledger would know of one attempt of two.
+    session._retry_connection = False
+    return session
