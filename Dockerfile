@@ -1,6 +1,8 @@
 # One image for all services; the command selects one: `docker run IMAGE services.ingest`.
 # It runs as a numeric user, writes no files and needs no shell.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+# `--build-arg CODE=native` compiles the hot path: a tenth to a fifth less CPU in the validator (ADR 18).
+ARG CODE=plain
 
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
@@ -14,6 +16,23 @@ RUN ["find", "/opt/tillstream", "-type", "f", "(", "-path", "*/pycountry/locales
      "-o", "-name", "*.[ch]", "-o", "-name", "*.py[xi]", "-o", "-name", "*.pxd", ")", "-delete"]
 COPY services services
 COPY schemas schemas
+
+FROM build AS plain
+
+FROM build AS native
+# hadolint ignore=DL3008,DL3009
+RUN ["apt-get", "update"]
+# hadolint ignore=DL3008,DL3009,DL3059
+RUN ["apt-get", "install", "--yes", "--no-install-recommends", "gcc", "libc6-dev"]
+COPY requirements-native.lock /tmp/requirements-native.lock
+RUN ["python", "-m", "pip", "install", "--require-hashes", "--only-binary=:all:", "-r", "/tmp/requirements-native.lock"]
+COPY tools/native.py tools/native.py
+RUN ["python", "-m", "tools.native", "python", "/opt/tillstream/bin/python"]
+# hadolint ignore=DL3059
+RUN ["rm", "-r", "build", "tools"]
+
+# hadolint ignore=DL3006
+FROM ${CODE} AS code
 # The file system is read-only later, so compile now.
 RUN ["/opt/tillstream/bin/python", "-m", "compileall", "-q", "services"]
 
@@ -21,8 +40,8 @@ FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="Tillstream" \
       org.opencontainers.image.description="Imports sales records and fulfils code orders." \
       org.opencontainers.image.licenses="Apache-2.0"
-COPY --from=build /opt/tillstream /opt/tillstream
-COPY --from=build /app /app
+COPY --from=code /opt/tillstream /opt/tillstream
+COPY --from=code /app /app
 WORKDIR /app
 ENV PATH=/opt/tillstream/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 CODE := services sandbox tools tests bench clients
 
-.PHONY: help setup run demo test faults e2e fuzz simulate campaign plants lint types fmt check docs docs-check schemas k8s image client bench dashboards verify-docker verify-k8s lock clean
+.PHONY: help setup run demo test faults e2e fuzz simulate campaign plants lint types fmt check docs docs-check schemas k8s native native-remove image client bench dashboards verify-docker verify-k8s lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -90,6 +90,12 @@ client: .venv/dev ## build the wheel of the client library and command line, int
 	@rm -rf clients/python/build clients/python/*.egg-info
 	@ls build/client/*.whl
 
+native: .venv/dev ## compile the hot path for this machine; needs a C compiler; `make native-remove` undoes it
+	@$(BIN)/python -m tools.native
+
+native-remove: ## remove the compiled modules
+	@$(BIN)/python -m tools.native remove
+
 image: ## build the image tillstream:local
 	@docker build --tag tillstream:local .
 
@@ -126,6 +132,7 @@ lock: .venv/dev ## upgrade the locked dependencies
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade pyproject.toml --extra sandbox --extra dev -o requirements-dev.lock
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -c requirements-dev.lock pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -c requirements-dev.lock pyproject.toml --extra sandbox -o requirements-sandbox.lock
+	@echo mypy | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -c requirements-dev.lock - -o requirements-native.lock
 
 clean: ## remove the sandbox's data, caches and the virtual environment
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m sandbox clean; fi
