@@ -3,8 +3,9 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
+from time import process_time
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -18,6 +19,8 @@ MIB = 1024 * 1024
 # A page of large records takes some 40 MB while it is rendered.
 MAX_RENDERING = 2
 MAX_UNSENT_BYTES, MAX_UNSENT_BYTES_PER_CLIENT = 32 * MIB, 12 * MIB
+# A shorter rendering is followed by no pause.
+MIN_PAUSE_S = 0.001
 # Requests of a client that wait for a turn.
 MAX_WAITING_PER_CLIENT = 50
 SEND_TIMEOUT_S = 60.0
@@ -30,15 +33,28 @@ for _limit in ("waiting", "unsent_of_client", "unsent"):
     REFUSED.labels(_limit)
 
 
+def _call_later(delay_s: float, function: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_later(delay_s, function)
+
+
 class PageLimits:
     """What the pages of one process may take.
 
-    A client's pages are rendered one after the other, so that it cannot delay those of others for long.
+    A client's large pages are rendered one after the other, each followed by a pause as long as it took: a client has
+    at most half of the process's time, and cannot delay others for long.
     """
 
-    def __init__(self, api: str) -> None:
+    def __init__(
+        self,
+        api: str,
+        *,
+        cpu_clock: Callable[[], float] = process_time,
+        call_later: Callable[[float, Callable[[], None]], object] = _call_later,
+    ) -> None:
         """`api` is what a response of status 503 calls unavailable."""
         self._api = api
+        self._cpu_clock = cpu_clock
+        self._call_later = call_later
         self._rendering = asyncio.Semaphore(MAX_RENDERING)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting: Counter[str] = Counter()
@@ -58,18 +74,35 @@ class PageLimits:
             REFUSED.labels("waiting").inc()
             raise _too_many("wait")
         with _counted(self._waiting, client_id, 1):
-            async with self.turn(client_id), self._rendering:
+            async with self._turn(client_id, self._rendering):
                 self.check_unsent(client_id)
                 yield
 
+    def turn(self, client_id: str) -> AbstractAsyncContextManager[None]:
+        """Wait until no other response of the client is being rendered, and the pause after the last one is over."""
+        return self._turn(client_id, nullcontext())
+
     @asynccontextmanager
-    async def turn(self, client_id: str) -> AsyncIterator[None]:
-        """Wait until no other response of the client is being rendered."""
+    async def _turn(self, client_id: str, place: AbstractAsyncContextManager[None]) -> AsyncIterator[None]:
+        """Hold the client's turn and a place of those for all clients; the turn for a pause longer."""
         turn = self._turns.get(client_id)
         if turn is None:
             turn = self._turns[client_id] = asyncio.Lock()
-        async with turn:
-            yield
+        await turn.acquire()
+        took_s = 0.0
+        try:
+            async with place:
+                began_s = self._cpu_clock()
+                try:
+                    yield
+                finally:
+                    # Of all threads: what others computed meanwhile counts as well, what MongoDB did does not.
+                    took_s = self._cpu_clock() - began_s
+        finally:
+            if took_s < MIN_PAUSE_S:
+                turn.release()
+            else:
+                self._call_later(took_s, turn.release)
 
     def check_unsent(self, client_id: str) -> None:
         """Raise a 429 if too many bytes of the client are unsent, `ContentionError` if too many of all clients are."""

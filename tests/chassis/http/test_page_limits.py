@@ -1,7 +1,9 @@
 """What pages of one client take does not harm others; tests/status/test_page_limits.py tests it on real pages."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from time import get_clock_info, monotonic
 
 import pytest
 
@@ -9,6 +11,9 @@ from services.chassis.http import page_limits
 from services.chassis.http.page_limits import PageLimits
 from services.chassis.runtime.errors import Problem
 from tests.chassis.eventually import until
+
+# The event loop calls what is due within this time.
+CLOCK_RESOLUTION_S = get_clock_info("monotonic").resolution
 
 
 async def test_a_client_has_one_page_rendered_at_a_time_and_all_clients_two() -> None:
@@ -27,6 +32,55 @@ async def test_a_client_has_one_page_rendered_at_a_time_and_all_clients_two() ->
         assert rendered == ["noisy", "good"]
         released.set()
     assert len(rendered) == 23
+
+
+async def test_after_a_page_its_client_waits_as_long_as_it_took_and_others_do_not() -> None:
+    """Breaks: one client asks for large pages without a pause. It has half of the process's time at most."""
+    cpu_s, pauses = 0.0, list[tuple[float, Callable[[], object]]]()
+    limits = PageLimits(
+        "the job status API", cpu_clock=lambda: cpu_s, call_later=lambda *pause: pauses.append(pause)
+    )
+
+    async def render(client_id: str) -> None:
+        nonlocal cpu_s
+        async with limits.rendering(client_id):
+            cpu_s += 0.25
+
+    await render("noisy")
+    waiting = asyncio.create_task(render("noisy"))
+    await render("good")
+    assert [pause_s for pause_s, _ in pauses] == [0.25, 0.25]
+    assert not waiting.done()
+    pauses[0][1]()
+    await waiting
+    assert len(pauses) == 3
+
+
+async def test_a_page_that_took_no_time_worth_mentioning_or_failed_is_followed_by_no_other_pause() -> None:
+    pauses = list[float]()
+    times_s = iter([0.0, 0.0001, 1.0, 1.25])
+    limits = PageLimits(
+        "the job status API",
+        cpu_clock=times_s.__next__,
+        call_later=lambda pause_s, _resume: pauses.append(pause_s),
+    )
+    async with limits.turn("noisy"):
+        pass
+    with pytest.raises(LookupError):
+        async with limits.rendering("noisy"):
+            raise LookupError
+    assert pauses == [0.25]
+
+
+async def test_a_client_is_not_forgotten_while_its_next_page_must_wait() -> None:
+    """Turns are forgotten when nobody has one; a new one would be free."""
+    times_s = iter([0.0, 0.02, 1.0, 1.0])
+    limits = PageLimits("the job status API", cpu_clock=times_s.__next__)
+    began = monotonic()
+    async with limits.turn("noisy"):
+        pass
+    async with limits.turn("noisy"):
+        assert monotonic() - began >= 0.02 - CLOCK_RESOLUTION_S
 
 
 async def test_too_many_waiting_requests_of_a_client_are_refused() -> None:
