@@ -1,15 +1,22 @@
 """I8: what the responses of one client take does not harm others."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
+from services.ledger.adapters.entries import decode_groups
+from services.ledger.domain.entries import apply_record, empty_group, group_key
+from services.ledger.http import responses
+from services.ledger.wire.documents import group_documents
 from tests.chassis.eventually import until
 from tests.ledger.api_fixtures import MANY_READERS, ApiClient, api
-from tests.ledger.records import NOON, an_order
+from tests.ledger.records import NOON, a_return, an_order
 from tests.support.unsent_bytes import UnsentBytes
 
 __all__ = ["api"]
+
+KEY = b"k" * 32
 
 
 @pytest.mark.parametrize("path", ["/users/u1/orders", "/orders/0", "/reports/sales"])
@@ -23,6 +30,46 @@ async def test_responses_count_until_they_are_read_and_a_client_has_a_bound(
     assert unsent.highest == len(body) > 0
     monkeypatch.setattr("services.chassis.http.page_limits.MAX_UNSENT_BYTES_PER_CLIENT", 0)
     assert await api.problem(path) == (429, "RATE_LIMITED")
+
+
+@pytest.fixture
+async def turns() -> AsyncIterator[list[int]]:
+    """How often another task has run."""
+    counted = [0]
+
+    async def count() -> None:
+        while True:
+            counted[0] += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(count())
+    yield counted
+    task.cancel()
+
+
+async def test_other_tasks_run_while_an_order_of_many_lines_is_rendered(turns: list[int]) -> None:
+    """Breaks: a client asks for the longest orders, each of which held the event loop for ten milliseconds."""
+    lines = [("p1", 1, "9.99")] * 2_500
+    records = [an_order("0", lines=lines), *(a_return(str(number), order_id="0", lines=lines) for number in range(3))]
+    group = empty_group(group_key(records[0]))
+    for record in records:
+        group = apply_record(group, record, KEY)
+    (entry,) = group.entries
+    rendered = await responses.render_entry(entry, group.key, lambda _site: KEY)
+    assert turns[0] >= 8
+    assert rendered == responses.entry_members(entry, group.key, lambda _site: KEY)
+
+
+async def test_other_tasks_run_while_orders_of_many_lines_are_decoded(turns: list[int]) -> None:
+    groups = [
+        apply_record(empty_group(group_key(order)), order, KEY)
+        for order in (an_order(str(number), lines=[("p1", 1, "9.99")] * 2_500) for number in range(10))
+    ]
+    stored = [
+        document for group in groups for document in group_documents(group, group.entries, generation=0, changed=None)
+    ]
+    assert list((await decode_groups(stored)).values()) == groups
+    assert turns[0] >= 10
 
 
 async def test_orders_of_a_client_are_rendered_one_after_the_other(api: ApiClient) -> None:

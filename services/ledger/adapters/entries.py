@@ -17,6 +17,8 @@ from services.ledger.wire import documents
 
 # A batch of an export: a few entries at first, then entries with about this number of lines, up to a maximum.
 FIRST_BATCH, LINES_PER_BATCH, MAX_BATCH = 20, 2_000, 500
+# Lines that are decoded between two turns of the event loop; it takes a millisecond.
+LINES_PER_TURN = 2_000
 
 
 class MongoEntryReader(EntryReader):
@@ -55,16 +57,34 @@ class MongoEntryReader(EntryReader):
     async def find_order(self, key: GroupKey) -> list[Entry]:
         with mongo_errors():
             document = await self._entries.find_one({"_id": documents.group_id(key)})
-        return [] if document is None else documents.group_from(document).entries
+        if document is None:
+            return []
+        group = documents.group_from(document)
+        await asyncio.sleep(0)
+        return group.entries
 
     async def _load_groups(self, found: Sequence[Mapping[str, Any]]) -> dict[str, Group]:
         """Return the groups of the documents by id; the document of a further entry has no records of its own."""
-        groups = {document["_id"]: documents.group_from(document) for document in found if "group" not in document}
+        groups = await decode_groups([document for document in found if "group" not in document])
         if others := {document["group"] for document in found if "group" in document} - groups.keys():
             with mongo_errors():
                 loaded = await self._entries.find({"_id": {"$in": sorted(others)}}).to_list(None)
-            groups |= {document["_id"]: documents.group_from(document) for document in loaded}
+            groups |= await decode_groups(loaded)
         return groups
+
+
+async def decode_groups(found: Sequence[Mapping[str, Any]]) -> dict[str, Group]:
+    """Return the groups of their documents by id. Other tasks run meanwhile: a group may have thousands of lines."""
+    groups: dict[str, Group] = {}
+    since_turn = 0
+    for document in found:
+        group = groups[document["_id"]] = documents.group_from(document)
+        _ = group.entries  # Derived now, not all together by who lists them.
+        since_turn += group.line_count
+        if since_turn >= LINES_PER_TURN:
+            since_turn = 0
+            await asyncio.sleep(0)
+    return groups
 
 
 def _list_entries(found: Sequence[Mapping[str, Any]], groups: Mapping[str, Group]) -> list[ListedEntry]:

@@ -120,7 +120,8 @@ class LedgerApi:
         while True:
             found = await self._deps.entries.list_newest(query, rows=min(rows - len(page), portion))
             for number, each in enumerate(found.entries, start=1):
-                page.append(Raw(responses.encode(responses.entry_members(each.entry, each.key, self._site_key))))
+                members = await responses.render_entry(each.entry, each.key, self._site_key)
+                page.append(Raw(responses.encode(members)))
                 size += len(page[-1])
                 if size >= MAX_PAGE_BYTES and number < len(found.entries):
                     return page, each.position
@@ -149,8 +150,7 @@ class LedgerApi:
             entries = [entry for entry in found if channel is UNSET or entry.channel == channel]
             if not entries:
                 raise responses.order_not_found()
-            members = [responses.entry_members(each, key, self._site_key) for each in entries]
-            await asyncio.sleep(0)
+            members = [await responses.render_entry(each, key, self._site_key) for each in entries]
             body = responses.encode({"result": members})
         return self.page_limits.response(client_id, body, headers=PRIVATE, **_JSON)
 

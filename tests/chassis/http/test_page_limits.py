@@ -37,9 +37,7 @@ async def test_a_client_has_one_page_rendered_at_a_time_and_all_clients_two() ->
 async def test_after_a_page_its_client_waits_as_long_as_it_took_and_others_do_not() -> None:
     """Breaks: one client asks for large pages without a pause. It has half of the process's time at most."""
     cpu_s, pauses = 0.0, list[tuple[float, Callable[[], object]]]()
-    limits = PageLimits(
-        "the job status API", cpu_clock=lambda: cpu_s, call_later=lambda *pause: pauses.append(pause)
-    )
+    limits = PageLimits("the job status API", cpu_clock=lambda: cpu_s, call_later=lambda *pause: pauses.append(pause))
 
     async def render(client_id: str) -> None:
         nonlocal cpu_s
