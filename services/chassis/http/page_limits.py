@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from functools import partial
-from time import process_time
+from time import monotonic
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -41,19 +41,19 @@ class PageLimits:
     """What the pages of one process may take.
 
     A client's large pages are rendered one after the other, each followed by a pause as long as it took: a client has
-    at most half of the process's time, and cannot delay others for long.
+    at most half of the event loop's time, and cannot delay others for long.
     """
 
     def __init__(
         self,
         api: str,
         *,
-        cpu_clock: Callable[[], float] = process_time,
+        clock_s: Callable[[], float] = monotonic,
         call_later: Callable[[float, Callable[[], None]], object] = _call_later,
     ) -> None:
         """`api` is what a response of status 503 calls unavailable."""
         self._api = api
-        self._cpu_clock = cpu_clock
+        self._clock_s = clock_s
         self._call_later = call_later
         self._rendering = asyncio.Semaphore(MAX_RENDERING)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -92,12 +92,12 @@ class PageLimits:
         took_s = 0.0
         try:
             async with place:
-                began_s = self._cpu_clock()
+                began_s = self._clock_s()
                 try:
                     yield
                 finally:
-                    # Of all threads: what others computed meanwhile counts as well, what MongoDB did does not.
-                    took_s = self._cpu_clock() - began_s
+                    # Not its CPU time: where that is scarce, others would get none during such a pause.
+                    took_s = self._clock_s() - began_s
         finally:
             if took_s < MIN_PAUSE_S:
                 turn.release()

@@ -35,14 +35,14 @@ async def test_a_client_has_one_page_rendered_at_a_time_and_all_clients_two() ->
 
 
 async def test_after_a_page_its_client_waits_as_long_as_it_took_and_others_do_not() -> None:
-    """Breaks: one client asks for large pages without a pause. It has half of the process's time at most."""
-    cpu_s, pauses = 0.0, list[tuple[float, Callable[[], object]]]()
-    limits = PageLimits("the job status API", cpu_clock=lambda: cpu_s, call_later=lambda *pause: pauses.append(pause))
+    """Breaks: one client asks for large pages without a pause. It has half of the event loop's time at most."""
+    now_s, pauses = 0.0, list[tuple[float, Callable[[], object]]]()
+    limits = PageLimits("the job status API", clock_s=lambda: now_s, call_later=lambda *pause: pauses.append(pause))
 
     async def render(client_id: str) -> None:
-        nonlocal cpu_s
+        nonlocal now_s
         async with limits.rendering(client_id):
-            cpu_s += 0.25
+            now_s += 0.25
 
     await render("noisy")
     waiting = asyncio.create_task(render("noisy"))
@@ -59,7 +59,7 @@ async def test_a_page_that_took_no_time_worth_mentioning_or_failed_is_followed_b
     times_s = iter([0.0, 0.0001, 1.0, 1.25])
     limits = PageLimits(
         "the job status API",
-        cpu_clock=times_s.__next__,
+        clock_s=times_s.__next__,
         call_later=lambda pause_s, _resume: pauses.append(pause_s),
     )
     async with limits.turn("noisy"):
@@ -73,7 +73,7 @@ async def test_a_page_that_took_no_time_worth_mentioning_or_failed_is_followed_b
 async def test_a_client_is_not_forgotten_while_its_next_page_must_wait() -> None:
     """Turns are forgotten when nobody has one; a new one would be free."""
     times_s = iter([0.0, 0.02, 1.0, 1.0])
-    limits = PageLimits("the job status API", cpu_clock=times_s.__next__)
+    limits = PageLimits("the job status API", clock_s=times_s.__next__)
     began = monotonic()
     async with limits.turn("noisy"):
         pass
