@@ -1,6 +1,6 @@
 """No service acts before its startup has succeeded: until then, indexes may be missing, and keys are not checked."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -9,8 +9,11 @@ import pytest
 from aiohttp import web
 
 from services.chassis.http.server import HttpServer
+from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.background import StartupTask
+from services.chassis.runtime.background import BackgroundTask, StartupTask
+from services.chassis.runtime.errors import UnavailableError
+from services.chassis.security.access import RequestSecurity
 from services.chassis.security.authentication import RequestAuthenticator
 from services.chassis.security.tokens import Token
 from services.values.sites import ApiKey, Site
@@ -42,6 +45,14 @@ REQUESTS = (
 class FakeSites:
     def by_api_key(self, _api_key: str) -> Site:
         return SITE
+
+
+# All tasks of the services that use the database; those of status are in its own suite.
+TASKS = {
+    "ledger": {"fold", "publish", "pending-movements", "erase", "retention", "audit"},
+    "fulfilment": {"sweep", "measure", "close", "kafka relay", "mail relay"},
+    "webhooks": {"feed relay", "mail relay", "dispatcher", "endpoints"},
+}
 
 
 @asynccontextmanager
@@ -87,3 +98,41 @@ async def test_nothing_is_answered_before(
         await startup.run_once()
         async with session.request(method, path) as response:
             assert response.status == status, await response.text()
+
+
+@pytest.mark.parametrize("name", TASKS)
+async def test_no_task_uses_the_database_before(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Breaks: a new database, and one that was restored without indexes, which tasks rely on or name."""
+    monkeypatch.setattr(BrokerClock, "is_known", True)
+    monkeypatch.setattr(RequestSecurity, "sites_loaded", True)
+    build, settings = SERVICES[name]
+    values = {
+        "mongodb_uri": "mongodb://127.0.0.1:1/",
+        "mongodb_timeout_ms": 100,
+        "kafka_bootstrap_servers": "127.0.0.1:1",
+        "smtp_url": "smtp://127.0.0.1:1",
+        **OTHER_KEYS,
+    }
+    built = await build(settings.model_validate({key: values[key] for key in values if key in settings.model_fields}))
+    (startup,) = [part for part in built.components if isinstance(part, StartupTask)]
+    tasks = [part for part in built.components if isinstance(part, BackgroundTask) and part is not startup]
+    try:
+        assert await names_of_those_without_database(tasks) == set()
+        startup.is_done = True
+        assert await names_of_those_without_database(tasks) == TASKS[name]
+    finally:
+        for part in built.components:
+            if isinstance(part, Mongo):
+                await part.stop()
+
+
+async def names_of_those_without_database(tasks: Iterable[BackgroundTask]) -> set[str]:
+    """Run each task once; return the names of those that need a database, which does not respond."""
+    found = set()
+    for task in tasks:
+        try:
+            await task._step()
+        except UnavailableError as error:
+            if error.dependency == "MongoDB":
+                found.add(task._name)
+    return found

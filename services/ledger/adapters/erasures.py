@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pymongo import ReturnDocument
+from pymongo.read_concern import ReadConcern
 
 from services.chassis.mongodb.client import Mongo, mongo_errors
 from services.ledger.adapters.collections import ERASURES
@@ -13,10 +14,10 @@ PENDING, COMPLETE = "PENDING", "COMPLETE"
 
 
 class MongoErasures(Erasures):
-    """Stores erasures under the fingerprints of their users."""
+    """Stores erasures under the fingerprints of their users; reads what a majority has: a receipt is a promise."""
 
     def __init__(self, mongo: Mongo, *, user_fingerprint: Callable[[int, str], str]) -> None:
-        self._erasures = mongo.collection(ERASURES)
+        self._erasures = mongo.collection(ERASURES).with_options(read_concern=ReadConcern("majority"))
         self._user_fingerprint = user_fingerprint
 
     async def request(self, site: int, user_id: str, *, receipt: str, pseudonym: str, at_us: int) -> Erasure:

@@ -67,6 +67,12 @@ PLANTS = (
         [Edit(OUTBOX, 'majority = ReadConcern("majority")', 'majority = ReadConcern("local")')],
     ),
     Plant(
+        "receipts of erasures read at local read concern",
+        "I9",
+        Pytest(["tests/ledger/test_majority_reads.py"]),
+        [Edit("services/ledger/adapters/erasures.py", 'ReadConcern("majority")', 'ReadConcern("local")')],
+    ),
+    Plant(
         "a rate limit on the wall clock",
         "F20",
         Pytest(["tests/chassis/http/test_rate_limit.py"]),
