@@ -9,6 +9,7 @@ from services.ledger.adapters.entries import decode_groups
 from services.ledger.domain.entries import apply_record, empty_group, group_key
 from services.ledger.http import responses
 from services.ledger.wire.documents import group_documents
+from services.sales.records import SalesRecord
 from tests.chassis.eventually import until
 from tests.ledger.api_fixtures import MANY_READERS, ApiClient, api
 from tests.ledger.records import NOON, a_return, an_order
@@ -50,7 +51,10 @@ async def turns() -> AsyncIterator[list[int]]:
 async def test_other_tasks_run_while_an_order_of_many_lines_is_rendered(turns: list[int]) -> None:
     """Breaks: a client asks for the longest orders, each of which held the event loop for ten milliseconds."""
     lines = [("p1", 1, "9.99")] * 2_500
-    records = [an_order("0", lines=lines), *(a_return(str(number), order_id="0", lines=lines) for number in range(3))]
+    records: list[SalesRecord] = [
+        an_order("0", lines=lines),
+        *(a_return(str(number), order_id="0", lines=lines) for number in range(3)),
+    ]
     group = empty_group(group_key(records[0]))
     for record in records:
         group = apply_record(group, record, KEY)

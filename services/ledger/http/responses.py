@@ -64,7 +64,7 @@ _MEMBERS = (
 async def render_entry(entry: Entry, key: GroupKey, site_key: SiteKey) -> dict[str, Any]:
     """Return what `entry_members` returns. Other tasks run meanwhile: an order may have thousands of lines."""
     members = entry_members(entry, key, site_key, lines=())
-    rendered = list(zip(members["returns"], entry.returns, strict=True))
+    rendered: list[tuple[dict[str, Any], Order | Return]] = list(zip(members["returns"], entry.returns, strict=True))
     if entry.order is not None:
         rendered.append((members["order"], entry.order.order))
     since_turn = 0
