@@ -251,7 +251,15 @@ def _modify(document: Any, parts: Sequence[str], operator: str, operand: Any) ->
 
 def _push(old: Any, operand: Any) -> Any:
     added = operand["$each"] if isinstance(operand, dict) and "$each" in operand else [operand]
-    return [*([] if old is _MISSING else old), *added]
+    result = [*([] if old is _MISSING else old), *added]
+    if not isinstance(operand, dict) or "$slice" not in operand:
+        return result
+    count = operand["$slice"]
+    return result[:count] if count >= 0 else result[count:]
+
+
+def _max(old: Any, operand: Any) -> Any:
+    return operand if old is _MISSING or order_key(operand) > order_key(old) else old
 
 
 def _add_to_set(old: Any, operand: Any) -> Any:
@@ -270,6 +278,7 @@ _MODIFIERS: Mapping[str, Callable[[Any, Any], Any]] = {
     "$set": lambda _old, operand: operand,
     "$setOnInsert": lambda _old, operand: operand,
     "$inc": lambda old, operand: (0 if old is _MISSING else old) + operand,
+    "$max": _max,
     "$push": _push,
     "$addToSet": _add_to_set,
     "$pull": _pull,

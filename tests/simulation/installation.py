@@ -22,6 +22,8 @@ from services.status.settings import Settings as StatusSettings
 from services.validator import app as validator
 from services.validator.settings import Settings as ValidatorSettings
 from services.values.sites import ApiKey, Site
+from services.webhooks import app as webhooks
+from services.webhooks.settings import Settings as WebhooksSettings
 from tests.faults.checker.api import NoAnswerError, Response
 from tests.simulation import setup
 from tests.simulation.broker import Cluster
@@ -30,6 +32,7 @@ from tests.simulation.kafka_consumer import SimulatedAdmin, SimulatedConsumer
 from tests.simulation.kafka_producer import SimulatedProducer
 from tests.simulation.mongo_client import SimulatedMongoClient
 from tests.simulation.network import Network
+from tests.simulation.receiver import SimulatedTransport
 from tests.simulation.replica_set import ReplicaSet
 from tests.simulation.virtual_time import CURRENT, Process, SimulationLoop
 
@@ -65,6 +68,13 @@ SETTINGS: Mapping[str, Any] = {
         closing_interval_s=1.5,
         closing_grace_s=0.5,
     ),
+    "webhooks": WebhooksSettings(
+        **_COMMON,
+        **_MONGO,
+        webhooks_encryption_keys=base64.b64encode(b"w" * 32).decode(),
+        webhooks_signing_keys=base64.b64encode(b"s" * 32).decode(),
+        webhooks_lease_s=5.0,
+    ),
     "ledger": LedgerSettings(**_COMMON, **_MONGO, erasure_key=base64.b64encode(b"l" * 32).decode()),
 }
 BUILD: Mapping[str, Callable[[Any], Any]] = {
@@ -73,6 +83,7 @@ BUILD: Mapping[str, Callable[[Any], Any]] = {
     "status": status.build,
     "fulfilment": fulfilment.build,
     "ledger": ledger.build,
+    "webhooks": webhooks.build,
 }
 
 
@@ -117,6 +128,7 @@ class Installation:
         SimulatedProducer.network = SimulatedConsumer.network = SimulatedAdmin.network = self.network
         SimulatedConsumer.rng = self.rng
         SimulatedMongoClient.cluster, SimulatedMongoClient.network = self.mongodb, self.network
+        SimulatedTransport.network = self.network
 
     def create_topics(self) -> None:
         """Create all topics, with a site and its products in the compacted ones."""

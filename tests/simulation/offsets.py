@@ -13,6 +13,7 @@ from services.jobs.events import JobEvent, Judged, Opened
 from services.status.adapters import job_documents
 from services.status.domain.chunks import CHUNK_SIZE
 from services.status.domain.job import StoredJob
+from services.webhooks.wire import EventDecoder
 from tests.faults.checker.ledger import Violation
 from tests.simulation import setup
 from tests.simulation.books import Books
@@ -24,13 +25,14 @@ OUTPUTS = (topics.ORDERS_VALIDATED.name, topics.RECORDS_REJECTED.name, f"{topics
 
 
 class OffsetWatch:
-    """Checks the commits of the validator, of status and of the ledger."""
+    """Checks the commits of the validator, of status, of the ledger and of webhooks."""
 
     def __init__(self, installation: "Installation") -> None:
         self._installation = installation
         self.violations: list[Violation] = []
         self._checked: dict[tuple[str, TopicPartition], int] = {}
         self._books = Books(installation.mongodb)
+        self._feed_events = EventDecoder(setup.all_schemas())
         self._events = JobEventCodec(setup.all_schemas()["job_event"].definition)
         self._decided: set[tuple[str, int]] = set()
         self._read: dict[TopicPartition, int] = {}
@@ -51,6 +53,11 @@ class OffsetWatch:
                     self._add(
                         f"the ledger committed {where.topic}-{where.partition} up to {offset},"
                         f" and {record.offset} has no entry"
+                    )
+                if group == "webhooks" and not self._is_in_feed(record):
+                    self._add(
+                        f"webhooks committed {where.topic}-{where.partition} up to {offset},"
+                        f" and {record.offset} is not in the feed"
                     )
                 if group == "status" and not self._is_stored(record):
                     self._add(
@@ -74,6 +81,11 @@ class OffsetWatch:
         if identity not in self._decided:
             self._read_events()
         return identity in self._decided
+
+    def _is_in_feed(self, record: ConsumerRecord) -> bool:
+        """Whether a majority of MongoDB's members has the events that the record stands for."""
+        stored = {document["event"] for document in self._installation.mongodb.settled("feed_events")}
+        return all(event.id in stored for event in self._feed_events.decode(record.topic, record.value))
 
     def _read_events(self) -> None:
         for where, partition in self._installation.kafka.partitions.items():

@@ -14,6 +14,7 @@ from services.chassis.kafka.lag import LOST
 from tests.faults.checker.api import NoAnswerError, Response
 from tests.faults.checker.clients import Clients
 from tests.faults.checker.evidence import Collector, NotHealedError
+from tests.faults.checker.feed_clients import FeedClients
 from tests.faults.checker.invariants import MAX_END_S, SUBMITTED, check
 from tests.faults.checker.ledger import Attempt, CodeOrder, Evidence, Fate, Import, KafkaRecord, Ledger, Violation
 from tests.simulation import setup, virtual_time
@@ -21,6 +22,7 @@ from tests.simulation.direct import submit_directly
 from tests.simulation.faults import Faults, kafka_record
 from tests.simulation.installation import API_KEY, JOB_DEADLINE_S, SITE, Installation
 from tests.simulation.offsets import OffsetWatch
+from tests.simulation.receiver import Receiver, SimulatedTransport
 from tests.simulation.story import REPLICAS, Step
 from tests.simulation.virtual_time import SimulationLoop, StuckError
 
@@ -35,6 +37,7 @@ AUDIENCES = {
         "/fulfilment/v1",
     ),
     "ledger": ("ledger", "ledger", "sales:read", f"/ledger/v1/{API_KEY}"),
+    "events": ("webhooks", "events", "events:read webhooks:write", f"/events/v1/{API_KEY}"),
 }
 MAX_TURNS = 150_000
 SETTLE_S = MAX_END_S + JOB_DEADLINE_S + 10.0
@@ -102,6 +105,8 @@ class Player(Faults):
         api = SimulatedApi(self.installation, self.trace, self.rng)
         self.clients = Clients(api, self.ledger, self.rng)
         self.collector = Collector(api, self.ledger, self._read_topic)
+        self.feed = FeedClients(self.clients, self._feed_head)
+        self.receiver = SimulatedTransport.receiver = Receiver(self.rng, self.ledger.endpoints)
         self.offsets = OffsetWatch(self.installation)
 
     def trace(self, text: str) -> None:
@@ -145,6 +150,7 @@ class Player(Faults):
         mongodb.no_primary_until = min(mongodb.no_primary_until, loop.now)
         mongodb.lagging_until = min(mongodb.lagging_until, loop.now)
         mongodb.traps.clear()
+        self.receiver.is_well = True
         for replica in installation.replicas.values():
             replica.process.frozen_until = 0.0
             replica.process.clock_offset_s = 0.0
@@ -173,6 +179,8 @@ class Player(Faults):
         await self._wait_for_others(deadline)
         self.evidence.reported_lost = _reported_lost() - self.lost_before
         await self.collector.collect(self.evidence, _days(), has_sales="ledger-1" in self.installation.replicas)
+        if "webhooks-1" in self.installation.replicas:
+            await self.feed.collect(self.collector, self.evidence)
 
     def _open_jobs(self) -> list[str]:
         return sorted(set(self.ledger.job_ids()) - set(self.evidence.ended_at))
@@ -254,6 +262,17 @@ class Player(Faults):
         if known:
             order = known[int(which * len(known))]
             await asyncio.gather(*(self.clients.get_codes(order) for _ in range(3)))
+
+    async def _add_endpoint(self, step: Step, *, types: list[str], is_ordered: bool, trouble: float) -> None:
+        name = f"e{step.number}"
+        self.receiver.trouble[name] = trouble
+        await self.feed.add_endpoint(f"https://receiver.example/{name}", types=types, is_ordered=is_ordered)
+
+    async def _read_feed(self, _step: Step, *, which: float, rows: int, waits: bool) -> None:
+        await self.feed.read(which=which, rows=rows, waits=waits, is_over=lambda: self.is_healed)
+
+    def _feed_head(self) -> int:
+        return max((each["sequence"] for each in self.installation.mongodb.settled("feed_events")), default=0)
 
     async def _start(self, _step: Step, *, service: str) -> None:
         """Start the replicas of a service that not every story has."""

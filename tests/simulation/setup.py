@@ -15,7 +15,7 @@ import traceback
 import warnings
 from collections.abc import MutableMapping, Sequence
 from datetime import UTC, datetime, tzinfo
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import aiokafka
@@ -67,6 +67,10 @@ from services.fulfilment import app as fulfilment_app
 from services.fulfilment.adapters import stock
 from services.fulfilment.adapters.invoice_renderer import TemplateInvoiceRenderer
 from services.ingest import app as ingest_app
+from services.webhooks import app as webhooks_app
+from services.webhooks.domain.retry import RetrySchedule
+from services.webhooks.flows import push
+from tests.simulation.receiver import SimulatedTransport
 
 SCHEMAS_DIR = REPOSITORY / "schemas"
 ISSUER = "https://tillstream.example"
@@ -159,6 +163,11 @@ def _cached_codec(self: Any, definition: Any, types: Any, **options: Any) -> Non
     self.__dict__.update(_codecs[key])
 
 
+# As many tries as in production, within the time of a story.
+_RETRIES = RetrySchedule(pauses_us=(200_000, 500_000, 1_000_000, 2_000_000, *(4_000_000,) * 6))
+_new_push_deps = partial(push.Deps, schedule=_RETRIES, min_circuit_pause_us=300_000)
+
+
 @cache
 def _renderer(font: str | None) -> Any:
     return TemplateInvoiceRenderer(font=font)
@@ -178,6 +187,9 @@ def _replacements() -> Sequence[tuple[Any, str, Any]]:
         (Jwks, "_get", _jwks),
         (codec.Codec, "__init__", _cached_codec),
         (ingest_app, "registry_routes", lambda *_arguments, **_options: []),
+        (webhooks_app, "HttpTransport", SimulatedTransport),
+        (webhooks_app, "Random", lambda: random.Random(os.urandom(8))),
+        (push, "Deps", _new_push_deps),
         (fulfilment_app, "TemplateInvoiceRenderer", lambda *, font: _renderer(font)),
     )
 

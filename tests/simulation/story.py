@@ -15,11 +15,12 @@ REPLICAS = (
     "fulfilment-1",
     "fulfilment-2",
 )
-# Stories with services that others do without.
-OPTIONAL_RATIO = 0.25
+# The service that not every story has, by profile and else by chance: a quarter have the ledger, a quarter webhooks.
+OPTIONAL = {"sales": "ledger", "feed": "webhooks"}
+OPTIONAL_WEIGHTS = (1, 1, 2)
 # Stories with a till.
-PUTS_RATIO = 0.3
-GROUPS = ("validator", "status", "fulfilment", "ledger")
+PUTS_RATIO = 0.2
+GROUPS = ("validator", "status", "fulfilment", "ledger", "webhooks")
 SKUS = ("CARD", "RARE")
 # Services are started at 0; midnight is at 6.
 BEGIN_S, END_S = 1.0, 7.5
@@ -33,6 +34,8 @@ COLLECTIONS = (
     *("jobs", "chunks", "purchase_orders", "invoices", "idempotency_keys"),
     *("ledger_entries", "ledger_movements", "ledger_sums"),
 )
+
+FEED_COLLECTIONS = ("feed_events", "feed_events", "feeds", "webhook_deliveries", "webhook_endpoints")
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,12 @@ def draw(seed: int, profile: str = "all") -> list[Step]:
         steps.append(Step(0, round(when, 6), action, arguments))
 
     replicas = list(REPLICAS)
-    if profile == "sales" or rng.random() < OPTIONAL_RATIO:
-        add("start", 0.0, service="ledger")
-        replicas += ["ledger-1", "ledger-2"]
+    optional = OPTIONAL.get(profile) or rng.choices(("ledger", "webhooks", None), OPTIONAL_WEIGHTS)[0]
+    if optional is not None:
+        add("start", 0.0, service=optional)
+        replicas += [f"{optional}-1", f"{optional}-2"]
+    if optional == "webhooks":
+        _draw_feed(rng, add)
     _draw_requests(rng, add)
     if profile == "puts" or rng.random() < PUTS_RATIO:
         for _ in range(3 if profile == "puts" else 1):
@@ -120,6 +126,16 @@ def _draw_import(rng: random.Random, add: Callable[..., None], name: str) -> Non
         add("import", fates=_packed(fates), name=name, kind="returns", has_key=False, gives_up=False)
 
 
+def _draw_feed(rng: random.Random, add: Callable[..., None]) -> None:
+    """Endpoints that fail more or less often, and readers of the feed."""
+    for at in (BEGIN_S - 0.3, BEGIN_S - 0.2, rng.uniform(BEGIN_S, END_S)):
+        types = rng.choice(([], [], ["job.finished"]))
+        trouble = rng.choice((0.0, 0.3, 0.7))
+        add("add-endpoint", at, types=types, is_ordered=rng.random() < 0.5, trouble=trouble)
+    for _ in range(rng.randint(2, 4)):
+        add("read-feed", which=rng.random(), rows=rng.choice((1, 2, 5, 100)), waits=rng.random() < 0.5)
+
+
 def _draw_puts(rng: random.Random, add: Callable[..., None], *, has_kills: bool) -> None:
     """A till that sends its sales one by one: most requests are taken by ingest's direct handler."""
     at, spread_s = rng.uniform(BEGIN_S, END_S - 0.6), rng.choice((0.01, 0.5))
@@ -165,6 +181,7 @@ PROFILES = {
     "pages": ("kill", "drop", "lag"),
     "codes": ("drop", "kill"),
     "puts": ("kill", "kill", "drop", "drop", "stop", "fence", "leader", "few-replicas"),
+    "feed": ("kill", "kill", "drop", "step-down", "rollback", "rollback", "rebalance", "freeze"),
     "sales": ("kill", "kill", "drop", "step-down", "rollback", "rebalance"),
 }
 
@@ -194,17 +211,18 @@ def _draw_code_rush(rng: random.Random, add: Callable[..., None]) -> None:
 
 def _draw_rollback(rng: random.Random, add: Callable[..., None], collection: str) -> None:
     """A write that no majority gets, and time for others to read it before the next primary lacks it."""
-    is_of_consumer = collection in ("jobs", "chunks", "ledger_entries")
+    is_of_consumer = collection in ("jobs", "chunks", "ledger_entries", "feed_events")
     # Longer than a consumer waits for the store before it reads again, and than its session if it is killed.
     after_s = rng.choice((1.1, 4.2, 4.2)) if is_of_consumer else rng.choice((0.1, 0.6, 1.1))
     at = rng.uniform(BEGIN_S, END_S - after_s)
     add("rollback", at, collection=collection, after_s=after_s, kills=rng.random() < 0.5)
     if is_of_consumer:
-        count = LARGE if collection == "chunks" else 60
+        count = {"chunks": LARGE, "feed_events": 3}.get(collection, 60)
         add("direct-import", at - rng.uniform(0.0, 0.2), fates="G" * count)
 
 
 def _draw_fault(rng: random.Random, add: Callable[..., None], kind: str, replicas: Sequence[str]) -> None:  # noqa: C901, PLR0912 - a case for each
+    servers = (*SERVERS, "receiver") if "webhooks-1" in replicas else SERVERS
     match kind:
         case "kill":
             add("kill", replica=rng.choice(replicas), after=rng.choice((0, rng.randint(1, 30), rng.randint(1, 400))))
@@ -232,7 +250,7 @@ def _draw_fault(rng: random.Random, add: Callable[..., None], kind: str, replica
         case "cut":
             add(
                 "cut",
-                server=rng.choice(SERVERS),
+                server=rng.choice(servers),
                 replica=rng.choice(("", *replicas)),
                 direction=rng.choice(("request", "answer")),
                 for_s=rng.choice((0.3, 2.0, 4.5)),
@@ -240,7 +258,7 @@ def _draw_fault(rng: random.Random, add: Callable[..., None], kind: str, replica
         case "drop":
             add(
                 "drop",
-                server=rng.choice(SERVERS),
+                server=rng.choice(servers),
                 replica=rng.choice(("", *replicas)),
                 direction=rng.choice(("request", "answer", "answer")),
                 count=rng.choice((1, 2, 5)),
@@ -253,7 +271,8 @@ def _draw_fault(rng: random.Random, add: Callable[..., None], kind: str, replica
                 add("order-codes", at + rng.uniform(0.0, 0.1), lines={"CARD": 1}, has_key=False, gives_up=False)
                 add("kill", at + rng.uniform(0.05, 0.1), replica=rng.choice(REPLICAS[-2:]), after=rng.randint(0, 60))
         case "rollback":
-            _draw_rollback(rng, add, rng.choice(COLLECTIONS))
+            is_of_feed = "webhooks-1" in replicas and rng.random() < 0.5
+            _draw_rollback(rng, add, rng.choice(FEED_COLLECTIONS if is_of_feed else COLLECTIONS))
         case "lag":
             add("lag", for_s=rng.choice((0.2, 1.5)))
         case "leader":

@@ -94,7 +94,7 @@ class Clients:
         attempt.has_retry_after = "Retry-After" in response.headers
         if response.status < 300 or "jobId" in _json_object(response):
             attempt.job_id = response.json.get("jobId")
-        self._note(response)
+        self.note(response)
         if response.status == 503 and not attempt.has_retry_after:
             self.ledger.surprises.append("I2: a 503 without Retry-After")
 
@@ -102,7 +102,7 @@ class Clients:
         """Look at a job's summary; None if there is no answer about it."""
         sent_at = self.api.now()
         headers = {"Prefer": f"wait={wait_s}"} if wait_s else {}
-        response = await self._get("status", f"/job/{job_id}/events?showAll=true&rows=1", headers)
+        response = await self.get("status", f"/job/{job_id}/events?showAll=true&rows=1", headers)
         if response is None or response.status != 200:
             return None
         summary = response.json["summary"]
@@ -121,7 +121,7 @@ class Clients:
         path = f"/job/{job_id}/events?showAll=true&rows={rows}"
         url: str | None = path
         for _ in range(MAX_PAGES):
-            response = await self._get("status", url or path, {})
+            response = await self.get("status", url or path, {})
             if response is None or response.status != 200:
                 break
             self.ledger.pages.append(TaggedPage(url or path, response.headers.get("ETag", ""), response.body))
@@ -154,7 +154,7 @@ class Clients:
             except NoAnswerError:
                 await self.api.sleep(0.3)
                 continue
-            self._note(response)
+            self.note(response)
             # Codes may come before their product.
             if response.status not in RETRIED | self.tolerated | {404}:
                 if response.status >= 300:
@@ -179,7 +179,7 @@ class Clients:
                 await self.api.sleep(0.3)
                 continue
             attempt.status = response.status
-            self._note(response)
+            self.note(response)
             if response.status < 300:
                 attempt.transaction_id = response.json["transactionId"]
                 return
@@ -193,7 +193,7 @@ class Clients:
     async def get_codes(self, order: CodeOrder) -> Mapping[str, str] | None:
         """Get the codes of an order, as far as there are any; None if there is no answer."""
         for transaction_id in order.transaction_ids:
-            response = await self._get("fulfilment", f"/orders/{transaction_id}/codes", {})
+            response = await self.get("fulfilment", f"/orders/{transaction_id}/codes", {})
             if response is None or response.status != 200:
                 return None
             found = codes_of(response.json)
@@ -201,15 +201,16 @@ class Clients:
             return found
         return None
 
-    async def _get(self, service: str, path: str, headers: Mapping[str, str]) -> Response | None:
+    async def get(self, service: str, path: str, headers: Mapping[str, str]) -> Response | None:
+        """Return the response; None if there is no answer."""
         try:
             response = await self.api.call(service, "GET", path, headers=headers)
         except NoAnswerError:
             return None
-        self._note(response)
+        self.note(response)
         return response
 
-    def _note(self, response: Response) -> None:
+    def note(self, response: Response) -> None:
         """Keep errors for later, and what no client should see."""
         if response.status >= 400:
             self.ledger.errors.append(response.body)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from tests.faults.checker.feed import feed
 from tests.faults.checker.ledger import Evidence, Fate, Import, KafkaRecord, Ledger, Violation
 from tests.faults.checker.sales import sales
 
@@ -315,6 +316,7 @@ CHECKERS: Sequence[Callable[[Ledger, Evidence], Found]] = (
     money,
     announcements,
     sales,
+    feed,
     secrets,
     surprises,
 )

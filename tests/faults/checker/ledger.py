@@ -1,6 +1,6 @@
 """The ledger: every request that the clients sent, and every answer that they got."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -104,6 +104,38 @@ class CodeOrder:
 
 
 @dataclass
+class Reading:
+    """The events that a reader got by following the feed from behind a sequence, page by page."""
+
+    after: int = 0
+    events: list[Any] = field(default_factory=list)
+
+
+@dataclass
+class Arrival:
+    """An event that has reached an endpoint, which took it or answered with an error."""
+
+    event_id: str
+    body: bytes
+    is_taken: bool
+
+
+@dataclass
+class Endpoint:
+    """An endpoint that a client asked for. Events behind `head_after` are owed to it, those up to `head_before` not.
+
+    The heads are the feed's when the request was sent and answered; without an answer, nothing is owed.
+    """
+
+    url: str
+    types: Sequence[str]
+    is_ordered: bool
+    head_before: int
+    head_after: int | None = None
+    arrivals: list[Arrival] = field(default_factory=list)
+
+
+@dataclass
 class Ledger:
     """Everything that the clients know."""
 
@@ -113,6 +145,8 @@ class Ledger:
     pages: list[TaggedPage] = field(default_factory=list)
     orders: list[CodeOrder] = field(default_factory=list)
     loaded_codes: set[str] = field(default_factory=set)
+    readings: list[Reading] = field(default_factory=list)
+    endpoints: list[Endpoint] = field(default_factory=list)
     # Bodies of errors, for the search of secrets.
     errors: list[bytes] = field(default_factory=list)
     # Answers that no fault excuses, such as a 500.
@@ -174,6 +208,8 @@ class Evidence:
     reported_lost: int = 0
     # The ledger's report of the clients' orders, by currency; None without a ledger.
     sales: list[Any] | None = None
+    # The site's feed from its beginning; None without webhooks.
+    feed: list[Any] | None = None
     # When the last fault was healed, and when each promised job was first seen to have ended.
     healed_at: float = 0.0
     # Time without progress after which a job expires.

@@ -10,10 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 
-from tests.faults.plants import access_bugs, kafka_bugs, ledger_bugs, store_bugs
+from tests.faults.plants import access_bugs, feed_bugs, kafka_bugs, ledger_bugs, store_bugs
 from tests.faults.plants.plant import REPOSITORY, Plant, Simulation
 
-PLANTS = (*kafka_bugs.PLANTS, *store_bugs.PLANTS, *ledger_bugs.PLANTS, *access_bugs.PLANTS)
+PLANTS = (*kafka_bugs.PLANTS, *store_bugs.PLANTS, *ledger_bugs.PLANTS, *feed_bugs.PLANTS, *access_bugs.PLANTS)
 TIMEOUT_S = 600
 
 
