@@ -21,6 +21,8 @@ from tests.simulation.story import PROFILES, Step, draw
 from tests.simulation.virtual_time import REAL_MONOTONIC
 
 REPORT_EVERY = 1_000
+# What an outcome counts, in the order of the totals.
+COUNTS = ("turns", "deaths", "jobs", "transactions", "direct_requests", "feed_events")
 
 
 @dataclass
@@ -33,6 +35,7 @@ class Totals:
     jobs: int = 0
     transactions: int = 0
     direct_requests: int = 0
+    feed_events: int = 0
     failed: list[int] = field(default_factory=list)
 
     def __add__(self, other: "Totals") -> "Totals":
@@ -55,8 +58,8 @@ def main() -> int:
         return bool(total.failed)
     print(
         f"{total.played} seeds in {REAL_MONOTONIC() - started:.1f} s: {total.turns} turns, {total.deaths} deaths,"
-        f" {total.jobs} jobs, {total.transactions} transactions, {total.direct_requests} requests taken directly;"
-        f" {len(total.failed)} failed"
+        f" {total.jobs} jobs, {total.transactions} transactions, {total.direct_requests} requests taken directly,"
+        f" {total.feed_events} events in feeds; {len(total.failed)} failed"
     )
     if total.failed and options.shrink:
         _shrink(min(total.failed), options)

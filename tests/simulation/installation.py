@@ -224,11 +224,12 @@ class Installation:
         timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> Response:
         """Send a request to a replica; raises `NoAnswerError`."""
-        replica = self.replicas[name]
-        process, entrance = replica.process, replica.entrance
-        if entrance is None or not process.is_alive or not entrance.is_open:
+        replica = self.replicas.get(name)
+        entrance = replica.entrance if replica is not None and replica.process.is_alive else None
+        if replica is None or entrance is None or not entrance.is_open:
             await asyncio.sleep(0.001)
             raise NoAnswerError("connection refused")
+        process = replica.process
         # As clients of ingest send it: what is compressed never reaches the direct handler.
         is_zipped = replica.kind == "ingest" and method == "POST"
         message, content = request_message(

@@ -55,6 +55,7 @@ class Outcome:
     jobs: int = 0
     transactions: int = 0
     direct_requests: int = 0
+    feed_events: int = 0
 
 
 class SimulatedApi:
@@ -319,6 +320,7 @@ def play(seed: int, steps: Sequence[Step], *, echo: bool = False) -> Outcome:
         len(player.evidence.jobs),
         len(player.evidence.transactions),
         direct_requests,
+        len(player.evidence.feed or ()),
     )
     # What is left of the processes ends here, and nobody hears of it.
     setup.defects.is_active = False

@@ -35,6 +35,7 @@ def test_no_story_violates_an_invariant(part: int) -> None:
     assert status == 0, printed
     assert f"{count} seeds in" in printed
     assert " 0 requests taken directly" not in printed
+    assert " 0 events in feeds" not in printed
 
 
 def test_a_seed_tells_the_same_story_again() -> None:

@@ -84,7 +84,7 @@ class Clients:
             self._read_import_answer(attempt, response)
             busy = response.status == 409 and sent.key is not None
             if 400 <= response.status < 500 and not sent.is_invalid and not busy:
-                self._note_refusal(response)
+                self.note_refusal(response)
             if response.status not in RETRIED | self.tolerated and not busy:
                 return
             await self.api.sleep(min(float(response.headers.get("Retry-After", "1")), 1.0))
@@ -158,7 +158,7 @@ class Clients:
             # Codes may come before their product.
             if response.status not in RETRIED | self.tolerated | {404}:
                 if response.status >= 300:
-                    self._note_refusal(response)
+                    self.note_refusal(response)
                 return
             await self.api.sleep(0.5)
 
@@ -186,7 +186,7 @@ class Clients:
             busy = response.status == 409 and response.json.get("code") == "IDEMPOTENCY_IN_PROGRESS"
             if response.status not in RETRIED | self.tolerated and not busy:
                 if response.status != 422:
-                    self._note_refusal(response)
+                    self.note_refusal(response)
                 return
             await self.api.sleep(0.5)
 
@@ -217,7 +217,7 @@ class Clients:
         if response.status >= 500 and response.status not in RETRIED:
             self.ledger.surprises.append(f"I2: status {response.status}: {response.body.decode()}")
 
-    def _note_refusal(self, response: Response) -> None:
+    def note_refusal(self, response: Response) -> None:
         """Keep the answer to a valid request that was refused."""
         if response.status in RETRIED | self.tolerated:
             return

@@ -39,6 +39,8 @@ class FeedClients:
             if response.status == 201:
                 endpoint.head_after = self._head()
             if response.status not in RETRIED | clients.tolerated:
+                if response.status >= 400:
+                    clients.note_refusal(response)
                 return
             await clients.api.sleep(0.5)
 
@@ -52,6 +54,8 @@ class FeedClients:
         while True:
             response = await clients.get("events", _page(cursor, rows), headers)
             if response is None or response.status != 200:
+                if response is not None and response.status < 500:
+                    clients.note_refusal(response)
                 if is_over():
                     return
                 await clients.api.sleep(0.3)
