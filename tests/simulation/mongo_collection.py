@@ -154,7 +154,7 @@ class SimulatedCollection:
         async def run() -> Any:
             term = self._server.term
             for index, operation in enumerate(operations):
-                if index in done and self._server.has_kept(*done[index][0]):
+                if index in done and self._has_run(*done[index]):
                     continue
                 await asyncio.sleep(OPERATION_S if index else 0)
                 if self._server.term != term or not self._server.has_primary:
@@ -168,6 +168,10 @@ class SimulatedCollection:
             return writes.bulk_result({index: outcome for index, (_, outcome) in sorted(done.items())})
 
         return await self._client.call(run, is_write=True, retries=is_retryable)
+
+    def _has_run(self, at: tuple[int, int], outcome: Any) -> bool:
+        """Whether an operation must not run again: one that failed does, and may end an ordered write again."""
+        return not isinstance(outcome, DuplicateKeyError) and self._server.has_kept(*at)
 
     async def _update(self, query: Mapping[str, Any], change: Any, session: Any, **options: Any) -> Any:
         stored, update = encode(query, self.codec_options), writes.encoded_update(change, self.codec_options)
