@@ -97,7 +97,7 @@ def _play_all(options: argparse.Namespace) -> Totals:
     total, started, wanted = Totals(), REAL_MONOTONIC(), _wanted(options)
     for seed in range(options.first, options.first + options.seeds):
         outcome = play(seed, draw(seed, options.profile))
-        total += Totals(1, outcome.turns, outcome.deaths, outcome.jobs, outcome.transactions, outcome.direct_requests)
+        total += Totals(1, *(getattr(outcome, name) for name in COUNTS))
         violations = [one for one in outcome.violations if wanted is None or one.invariant in wanted]
         if violations:
             total.failed.append(seed)
