@@ -1,7 +1,7 @@
 """I8: what the responses of one client take does not harm others."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -85,3 +85,26 @@ async def test_orders_of_a_client_are_rendered_one_after_the_other(api: ApiClien
         assert (await api.get("/orders/0", who=MANY_READERS[0])).status == 200
         assert not waiting.done()
     assert (await waiting).status == 200
+
+
+async def test_only_large_responses_make_their_client_wait_for_the_next(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Breaks: on a busy machine a client that reads small pages within its limit would wait for itself."""
+    paused = list[float]()
+
+    def call_later(pause_s: float, resume: Callable[[], None]) -> None:
+        paused.append(pause_s)
+        resume()
+
+    monkeypatch.setattr(api.page_limits, "_call_later", call_later)
+    await api.harness.record(
+        an_order("0", site=api.site, when=NOON),
+        an_order("1", site=api.site, when=NOON, user="u2", lines=[("p1", 1, "9.99")] * 2_000),
+    )
+    for path in ("/users/u1/orders", "/orders/0"):
+        await api.read(path)
+    assert not paused
+    for path in ("/users/u2/orders", "/orders/1"):
+        await api.read(path)
+    assert len(paused) == 2

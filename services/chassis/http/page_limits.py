@@ -19,8 +19,8 @@ MIB = 1024 * 1024
 # A page of large records takes some 40 MB while it is rendered.
 MAX_RENDERING = 2
 MAX_UNSENT_BYTES, MAX_UNSENT_BYTES_PER_CLIENT = 32 * MIB, 12 * MIB
-# A shorter rendering is followed by no pause.
-MIN_PAUSE_S = 0.001
+# A shorter rendering is followed by no pause. A longer pause would punish a client for a database that is slow.
+MIN_PAUSE_S, MAX_PAUSE_S = 0.001, 2.0
 # Requests of a client that wait for a turn.
 MAX_WAITING_PER_CLIENT = 50
 SEND_TIMEOUT_S = 60.0
@@ -35,6 +35,12 @@ for _limit in ("waiting", "unsent_of_client", "unsent"):
 
 def _call_later(delay_s: float, function: Callable[[], None]) -> None:
     asyncio.get_running_loop().call_later(delay_s, function)
+
+
+class Rendering:
+    """A rendering in progress. `is_large` may be set to False once its size is known: then no pause follows."""
+
+    is_large = True
 
 
 class PageLimits:
@@ -61,48 +67,48 @@ class PageLimits:
         self._unsent: Counter[str] = Counter()
 
     @asynccontextmanager
-    async def rendering(self, client_id: str, *, is_large: bool = True) -> AsyncIterator[None]:
+    async def rendering(self, client_id: str, *, is_large: bool = True) -> AsyncIterator[Rendering]:
         """Wait until the client may have a large page rendered; a small one waits for nothing.
 
         Raises a 429 or `ContentionError` beyond the limits.
         """
         if not is_large:
             self.check_unsent(client_id)
-            yield
+            yield Rendering()
             return
         if self._waiting[client_id] >= MAX_WAITING_PER_CLIENT:
             REFUSED.labels("waiting").inc()
             raise _too_many("wait")
         with _counted(self._waiting, client_id, 1):
-            async with self._turn(client_id, self._rendering):
+            async with self._turn(client_id, self._rendering) as rendering:
                 self.check_unsent(client_id)
-                yield
+                yield rendering
 
-    def turn(self, client_id: str) -> AbstractAsyncContextManager[None]:
+    def turn(self, client_id: str) -> AbstractAsyncContextManager[Rendering]:
         """Wait until no other response of the client is being rendered, and the pause after the last one is over."""
         return self._turn(client_id, nullcontext())
 
     @asynccontextmanager
-    async def _turn(self, client_id: str, place: AbstractAsyncContextManager[None]) -> AsyncIterator[None]:
+    async def _turn(self, client_id: str, place: AbstractAsyncContextManager[None]) -> AsyncIterator[Rendering]:
         """Hold the client's turn and a place of those for all clients; the turn for a pause longer."""
         turn = self._turns.get(client_id)
         if turn is None:
             turn = self._turns[client_id] = asyncio.Lock()
         await turn.acquire()
-        took_s = 0.0
+        rendering, took_s = Rendering(), 0.0
         try:
             async with place:
                 began_s = self._clock_s()
                 try:
-                    yield
+                    yield rendering
                 finally:
                     # Not its CPU time: where that is scarce, others would get none during such a pause.
                     took_s = self._clock_s() - began_s
         finally:
-            if took_s < MIN_PAUSE_S:
-                turn.release()
+            if rendering.is_large and took_s >= MIN_PAUSE_S:
+                self._call_later(min(took_s, MAX_PAUSE_S), turn.release)
             else:
-                self._call_later(took_s, turn.release)
+                turn.release()
 
     def check_unsent(self, client_id: str) -> None:
         """Raise a 429 if too many bytes of the client are unsent, `ContentionError` if too many of all clients are."""

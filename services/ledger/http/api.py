@@ -34,6 +34,8 @@ FIRST_PORTION, LATER_PORTIONS = 10, 100
 # Reading and rendering an entry of this size, or with this number of lines, takes a fraction of a millisecond.
 MANY_BYTES = 4_096
 MANY_LINES = 40
+# A body of this size takes a millisecond or two.
+LARGE_BYTES = 65_536
 _JSON = {"content_type": params.JSON, "charset": "utf-8"}
 
 
@@ -96,7 +98,7 @@ class LedgerApi:
         if page_token is not None:
             query = replace(query, after=self._tokens.decode(query, page_token))
         client_id = caller.token.client_id
-        async with self.page_limits.rendering(client_id):
+        async with self.page_limits.rendering(client_id) as rendering:
             # No record has such a user id.
             page, following = ([], None) if has_lone_surrogate(user_id) else await self._read_page(query, rows)
             token = None if following is None else self._tokens.encode(query, following)
@@ -107,6 +109,7 @@ class LedgerApi:
                 headers |= next_link(request, token)
             members["result"] = page
             body = responses.encode(members)
+            rendering.is_large = len(body) > LARGE_BYTES
         return self.page_limits.response(client_id, body, headers=headers, **_JSON)
 
     async def _read_page(self, query: EntryQuery, rows: int) -> tuple[list[Raw], str | None]:
@@ -144,7 +147,7 @@ class LedgerApi:
             raise responses.order_not_found()
         key = GroupKey(site.site, order_id)
         # An order may have thousands of lines.
-        async with self.page_limits.rendering(client_id):
+        async with self.page_limits.rendering(client_id) as rendering:
             found = await self._deps.entries.find_order(key)
             await asyncio.sleep(0)
             entries = [entry for entry in found if channel is UNSET or entry.channel == channel]
@@ -152,6 +155,7 @@ class LedgerApi:
                 raise responses.order_not_found()
             members = [await responses.render_entry(each, key, self._site_key) for each in entries]
             body = responses.encode({"result": members})
+            rendering.is_large = len(body) > LARGE_BYTES
         return self.page_limits.response(client_id, body, headers=PRIVATE, **_JSON)
 
     async def sales(self, request: web.Request) -> web.Response:

@@ -54,9 +54,9 @@ async def test_after_a_page_its_client_waits_as_long_as_it_took_and_others_do_no
     assert len(pauses) == 3
 
 
-async def test_a_page_that_took_no_time_worth_mentioning_or_failed_is_followed_by_no_other_pause() -> None:
+async def test_a_small_page_is_followed_by_no_pause_a_failed_one_is_and_no_pause_is_long() -> None:
     pauses = list[float]()
-    times_s = iter([0.0, 0.0001, 1.0, 1.25])
+    times_s = iter([0.0, 0.0001, 1.0, 1.25, 2.0, 2.25, 3.0, 9.0])
     limits = PageLimits(
         "the job status API",
         clock_s=times_s.__next__,
@@ -67,7 +67,11 @@ async def test_a_page_that_took_no_time_worth_mentioning_or_failed_is_followed_b
     with pytest.raises(LookupError):
         async with limits.rendering("noisy"):
             raise LookupError
-    assert pauses == [0.25]
+    async with limits.rendering("small") as rendering:
+        rendering.is_large = False
+    async with limits.rendering("slow"):
+        pass
+    assert pauses == [0.25, page_limits.MAX_PAUSE_S]
 
 
 async def test_a_client_is_not_forgotten_while_its_next_page_must_wait() -> None:
