@@ -30,7 +30,7 @@ def serialize_orders(installation: Installation, job_id: str, changes: Sequence[
         ]
 
 
-def produce(installation: Installation, records: Iterable[RawRecord]) -> None:
+def produce(installation: Installation, records: Iterable[RawRecord], *, partition: int = 0) -> None:
     """Produce records to one partition, in order; return once they are acknowledged."""
     failures: list[Any] = []
     producer = Producer({"bootstrap.servers": installation.endpoints["kafka_bootstrap_servers"]})
@@ -38,7 +38,7 @@ def produce(installation: Installation, records: Iterable[RawRecord]) -> None:
         producer.produce(
             SUBMITTED,
             value=value,
-            partition=0,
+            partition=partition,
             headers=list(headers.items()),
             on_delivery=lambda error, _: failures.append(error) if error else None,
         )
