@@ -137,6 +137,7 @@ class ValidatorProcess:
                 environment={
                     "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
                     "OPERATIONS_PORT": str(port),
+                    "HTTP_PORT": "0",
                     "KAFKA_GROUP_INSTANCE_ID": name,
                     "KAFKA_SESSION_TIMEOUT_MS": "3000",
                     **settings,
