@@ -11,7 +11,8 @@ from msgspec import Struct, convert, to_builtins
 from pymongo import UpdateOne
 from pymongo.read_concern import ReadConcern
 
-from services.chassis.kafka.producer import Headers, Producer, ProducerRecord
+from services.chassis.kafka.producer import Producer, ProducerRecord
+from services.chassis.kafka.record_format import Header
 from services.chassis.mongodb.client import Mongo, create_index, mongo_errors
 from services.chassis.runtime import metrics
 from services.chassis.runtime.background import BackgroundTask
@@ -35,7 +36,7 @@ class Message(Struct, frozen=True, kw_only=True):
     target: str
     key: bytes = b""
     value: bytes = b""
-    headers: Headers = ()
+    headers: tuple[Header, ...] = ()
     created_us: int
     attempts: int = 0
 
