@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from services.chassis.runtime.background import StartupTask
 from services.chassis.runtime.lifecycle import Service
 from services.chassis.security.authentication import Caller, RequestAuthenticator
 from services.chassis.security.tokens import Token
@@ -46,7 +47,7 @@ async def replicas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     monkeypatch.setattr(RequestAuthenticator, "caller", caller)
 
     async def build_replica(rate_limit_url: str) -> Service:
-        return await build(
+        service = await build(
             Settings(
                 mongodb_uri="mongodb://127.0.0.1:1/",
                 kafka_bootstrap_servers="127.0.0.1:1",
@@ -54,6 +55,8 @@ async def replicas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
                 rate_limit_url=rate_limit_url,
             )
         )
+        next(part for part in service.components if isinstance(part, StartupTask)).is_done = True
+        return service
 
     async with two_replicas(build_replica, tmp_path, monkeypatch) as started:
         yield started

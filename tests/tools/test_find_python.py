@@ -96,7 +96,7 @@ def test_a_given_python_that_is_too_old_is_refused(tmp_path: Path) -> None:
     """Breaks: `make` says "Python (mine, built without …)", and fails at the first library that does not install."""
     program = a_python(tmp_path / "mine", built_with="", version=(3, 10))
     done = subprocess.run(
-        ["make", "--always-make", ".venv/created", f"PYTHON={program}"],
+        ["make", "--no-print-directory", "--always-make", ".venv/created", f"PYTHON={program}"],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
