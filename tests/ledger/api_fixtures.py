@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+import jsonschema
 import pytest
+import yaml
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -22,6 +24,7 @@ from services.chassis.security.tokens import Token
 from services.ledger.app import build_api
 from services.ledger.http.access import Access
 from services.ledger.http.erasures import ErasureApi
+from services.sales.records import SalesRecord
 from services.values.sites import ApiKey, Site
 from tests.ledger.harness import Harness
 from tests.support.audit_log import FakeAuditLog
@@ -136,3 +139,14 @@ async def api(mongo: Mongo) -> AsyncIterator[ApiClient]:
     erasing = ErasureApi(deps=harness.erase_deps, access=access, audit_log=audit_log, wake=lambda: wakes.append(None))
     async with TestClient(TestServer(build_application([*reading.routes(), *erasing.routes()]))) as client:
         yield ApiClient(client, harness, site, reading.page_limits, wakes, audit_log.lines)
+
+
+DOCUMENT: Any = yaml.safe_load((REPOSITORY / "schemas/openapi/ledger.yaml").read_text(encoding="utf-8"))
+
+
+def matches(body: Any, name: str) -> None:
+    jsonschema.validate(body, {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]})
+
+
+async def record(api: ApiClient, *records: SalesRecord) -> None:
+    await api.harness.record(*records)

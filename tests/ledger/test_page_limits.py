@@ -1,7 +1,7 @@
 """I8: what the responses of one client take does not harm others."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
@@ -13,9 +13,10 @@ from services.sales.records import SalesRecord
 from tests.chassis.eventually import until
 from tests.ledger.api_fixtures import MANY_READERS, ApiClient, api
 from tests.ledger.records import NOON, a_return, an_order
+from tests.support.turns import turns
 from tests.support.unsent_bytes import UnsentBytes
 
-__all__ = ["api"]
+__all__ = ["api", "turns"]
 
 KEY = b"k" * 32
 
@@ -31,21 +32,6 @@ async def test_responses_count_until_they_are_read_and_a_client_has_a_bound(
     assert unsent.highest == len(body) > 0
     monkeypatch.setattr("services.chassis.http.page_limits.MAX_UNSENT_BYTES_PER_CLIENT", 0)
     assert await api.problem(path) == (429, "RATE_LIMITED")
-
-
-@pytest.fixture
-async def turns() -> AsyncIterator[list[int]]:
-    """How often another task has run."""
-    counted = [0]
-
-    async def count() -> None:
-        while True:
-            counted[0] += 1
-            await asyncio.sleep(0)
-
-    task = asyncio.create_task(count())
-    yield counted
-    task.cancel()
 
 
 async def test_other_tasks_run_while_an_order_of_many_lines_is_rendered(turns: list[int]) -> None:

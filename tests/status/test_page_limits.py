@@ -19,26 +19,12 @@ from tests.chassis.eventually import until
 from tests.jobs.events import JOB, a_header, a_run, judged, opened
 from tests.status.api_fixtures import JOB_PATH, ApiClient, api
 from tests.status.test_api_records import large_records
+from tests.support.turns import turns
 
-__all__ = ["api"]
+__all__ = ["api", "turns"]
 
 RECORDS = f"{JOB_PATH}/records?outcome=failed"
 WHOLE_PAGE = 4_100_000
-
-
-@pytest.fixture
-async def turns() -> AsyncIterator[list[int]]:
-    """How often another task has run."""
-    counted = [0]
-
-    async def count() -> None:
-        while True:
-            counted[0] += 1
-            await asyncio.sleep(0)
-
-    task = asyncio.create_task(count())
-    yield counted
-    task.cancel()
 
 
 async def test_other_tasks_run_while_a_long_page_is_rendered(api: ApiClient, turns: list[int]) -> None:

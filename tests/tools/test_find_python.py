@@ -79,7 +79,7 @@ def a_python(program: Path, *, built_with: str | None, version: tuple[int, int] 
     [
         ("'--prefix=/opt' '--enable-optimizations' '--with-lto'", "with"),
         ("'--enable-shared' '--with-wheel-pkg-dir=/usr/share/python-wheels/' 'CC=x86_64-linux-gnu-gcc'", "with"),
-        ("'--prefix=/root/.pyenv/versions/3.11.7' '--enable-shared'", "without"),
+        ("'--prefix=/opt/pyenv/versions/3.11.7' '--enable-shared'", "without"),
         ("", "without"),
         (None, "without"),
     ],

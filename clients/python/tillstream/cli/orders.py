@@ -139,7 +139,7 @@ def _collect(client: Client, transaction_id: str, *, until_complete: bool) -> It
         if is_last:
             return
         click.echo(f"{counts.delivered} of {counts.ordered} delivered, {counts.pending} pending", err=True)
-        time.sleep(_pause_s(found))
+        time.sleep(_pause_s(found))  # until the server expects news, which it says
 
 
 def write_codes(path: Path, found: Codes) -> None:
