@@ -19,9 +19,12 @@ CONNECTIONS = 16
 def main(
     seconds: Annotated[float, typer.Option(help="Length of each measurement.")] = 20,
     rate: Annotated[int, typer.Option(help="Orders per second when latency is measured.")] = 1_000,
+    without: Annotated[list[str] | None, typer.Option(help="A service that is stopped before; repeatable.")] = None,
 ) -> None:
     """Measure a whole sandbox on this machine: load, broker, database and all services share its cores."""
     with running_sandbox() as sandbox:
+        for name in without or []:
+            sandbox.run("stop", name)
         asyncio.run(measure(sandbox, seconds, rate))
 
 
