@@ -205,7 +205,7 @@ def build_http(components: Components) -> HttpServer:
     """Build the server of the API."""
     settings, stores = components.settings, components.stores
     page_tokens = PageTokenCodec(settings.page_token_key.get_secret_value(), salt="fulfilment.page")
-    page_limits = PageLimits("the fulfilment API")
+    page_limits = PageLimits("the fulfilment API", components.security.authenticator.recent_clients)
     audit = AuditLog()
     authenticator = Authenticator(
         requests=components.security.authenticator,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from services import topics
 from services.chassis.avro.registry_client import load_schemas
+from services.chassis.http.page_limits import PageLimits
 from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.rate_limit import RateLimit
 from services.chassis.http.server import HttpServer, build_application, operations_server
@@ -184,4 +185,5 @@ def build_api(
         rate_limit=rate_limit or SharedRateLimit(RateLimit(), url=None),
         requests_per_second=requests_per_second,
         openapi=schemas_dir / "openapi" / "common-status.yaml",
+        page_limits=PageLimits("the job status API", authenticator.recent_clients),
     )

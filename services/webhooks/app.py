@@ -210,7 +210,7 @@ def build_http(components: Components) -> HttpServer:
         rate_limit=components.backing.rate_limit,
         requests_per_second=settings.webhooks_requests_per_second,
     )
-    page_limits = PageLimits("the events API")
+    page_limits = PageLimits("the events API", components.security.authenticator.recent_clients)
     feed = FeedApi(
         deps=read_feed.Deps(feed=FeedLoader(components.feed), waiters=components.notifier, clock_s=time.monotonic),
         authenticator=authenticator,

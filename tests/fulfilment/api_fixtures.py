@@ -188,7 +188,8 @@ async def api() -> AsyncIterator[ApiClient]:
         reads_per_second=10,
         orders_per_second=10,
     )
-    page_tokens, page_limits = PageTokenCodec("a secret of sixteen", salt="test"), PageLimits("the fulfilment API")
+    page_tokens = PageTokenCodec("a secret of sixteen", salt="test")
+    page_limits = PageLimits("the fulfilment API", authenticator.requests.recent_clients)
     orders = OrdersApi(
         authenticator=authenticator,
         place_order_deps=harness.place_order_deps,

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
+from services.chassis.http.page_limits import PageLimits
 from services.chassis.http.server import build_application
 from services.chassis.runtime.errors import UnauthorizedError
 from services.chassis.runtime.settings import REPOSITORY
@@ -76,6 +77,7 @@ class ApiClient:
     jobs: MemoryJobStore
     deps: apply_events.Deps
     notifier: JobNotifier
+    page_limits: PageLimits
     now_us: list[int] = field(default_factory=lambda: [CREATED_US + 3_600_000_000])
 
     async def apply(self, *events: JobEvent) -> None:
@@ -115,7 +117,7 @@ async def api() -> AsyncIterator[ApiClient]:
         now_us=lambda: now_us[0],
     )
     async with TestClient(TestServer(build_application(api.routes()))) as client:
-        yield ApiClient(client, jobs, writing, notifier, now_us)
+        yield ApiClient(client, jobs, writing, notifier, api.page_limits, now_us)
 
 
 EXAMPLES = json.loads((Path(__file__).parent / "printed.json").read_text(encoding="utf-8"))

@@ -66,6 +66,28 @@ async def test_a_list_ends_at_a_number_of_jobs_and_the_next_page_continues(
     assert (counts, sorted(found)) == ([3, 3, 1], sorted(key.job_id for key in keys))
 
 
+async def test_a_client_that_is_alone_reads_page_after_page_without_a_pause(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Breaks: a pause after each page halves the speed of a client that nobody else is delayed by."""
+    pauses: list[float] = []
+
+    def call_later(pause_s: float, resume: Callable[[], None]) -> None:
+        pauses.append(pause_s)
+        resume()
+
+    monkeypatch.setattr(api.page_limits, "_call_later", call_later)
+    monkeypatch.setattr(page_limits, "MIN_PAUSE_S", 0.0)
+    monkeypatch.setattr(page_limits, "ACTIVE_S", 3_600.0)
+    await api.apply(judged(a_run("SF" * 500), a_header(1_000)))
+    for _ in range(2):
+        await api.read()
+    assert not pauses
+    assert (await api.get("/common-status/v1/tokyo/jobs", who="tokyo")).status == 200
+    await api.read()
+    assert len(pauses) == 1
+
+
 @asynccontextmanager
 async def stalled_request(api: ApiClient) -> AsyncIterator[Callable[[], Awaitable[int]]]:
     """A request for a page, of which nothing is read; yields a function that reads it and returns its size."""

@@ -136,9 +136,10 @@ async def build_client(
     heartbeat_s: float = HEARTBEAT_S,
 ) -> FeedClient:
     notifier, verifier, now_us = SiteNotifier(max_waiters=max_waiters), FakeVerifier(), [NOON_US]
-    cursors, page_limits = Cursors("a secret of sixteen"), PageLimits("the events API")
+    requests = RequestAuthenticator(verifier, FakeSites())  # type: ignore[arg-type]
+    cursors, page_limits = Cursors("a secret of sixteen"), PageLimits("the events API", requests.recent_clients)
     authenticator = Authenticator(
-        requests=RequestAuthenticator(verifier, FakeSites()),  # type: ignore[arg-type]
+        requests=requests,
         is_started=lambda: True,
         rate_limit=SharedRateLimit(RateLimit(), url=None),
         requests_per_second=10_000,

@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 import msgspec
 from aiohttp import web
 
+from services.chassis.http.recent_clients import RecentClients
 from services.chassis.runtime import metrics
 from services.chassis.runtime.errors import ContentionError, Problem
 
@@ -21,6 +22,8 @@ MAX_RENDERING = 2
 MAX_UNSENT_BYTES, MAX_UNSENT_BYTES_PER_CLIENT = 32 * MIB, 12 * MIB
 # A shorter rendering is followed by no pause. A longer pause would punish a client for a database that is slow.
 MIN_PAUSE_S, MAX_PAUSE_S = 0.001, 2.0
+# A client that has sent nothing for so long is delayed by nobody.
+ACTIVE_S = 1.0
 # Requests of a client that wait for a turn.
 MAX_WAITING_PER_CLIENT = 50
 SEND_TIMEOUT_S = 60.0
@@ -46,19 +49,21 @@ class Rendering:
 class PageLimits:
     """What the pages of one process may take.
 
-    A client's large pages are rendered one after the other, each followed by a pause as long as it took: a client has
-    at most half of the event loop's time, and cannot delay others for long.
+    A client's large pages are rendered one after the other. While other clients are active, each is followed by a pause
+    as long as it took: a client then has at most half of the event loop's time, and cannot delay others for long.
     """
 
     def __init__(
         self,
         api: str,
+        recent_clients: RecentClients,
         *,
         clock_s: Callable[[], float] = monotonic,
         call_later: Callable[[float, Callable[[], None]], object] = _call_later,
     ) -> None:
         """`api` is what a response of status 503 calls unavailable."""
         self._api = api
+        self._recent_clients = recent_clients
         self._clock_s = clock_s
         self._call_later = call_later
         self._rendering = asyncio.Semaphore(MAX_RENDERING)
@@ -90,12 +95,12 @@ class PageLimits:
 
     @asynccontextmanager
     async def _turn(self, client_id: str, place: AbstractAsyncContextManager[None]) -> AsyncIterator[Rendering]:
-        """Hold the client's turn and a place of those for all clients; the turn for a pause longer."""
+        """Hold the client's turn, for a pause longer if it is not alone, and a place of those for all clients."""
         turn = self._turns.get(client_id)
         if turn is None:
             turn = self._turns[client_id] = asyncio.Lock()
         await turn.acquire()
-        rendering, took_s = Rendering(), 0.0
+        rendering, began_s, took_s = Rendering(), 0.0, 0.0
         try:
             async with place:
                 began_s = self._clock_s()
@@ -105,10 +110,15 @@ class PageLimits:
                     # Not its CPU time: where that is scarce, others would get none during such a pause.
                     took_s = self._clock_s() - began_s
         finally:
-            if rendering.is_large and took_s >= MIN_PAUSE_S:
+            if rendering.is_large and took_s >= MIN_PAUSE_S and self._are_others_active(client_id, began_s, took_s):
                 self._call_later(min(took_s, MAX_PAUSE_S), turn.release)
             else:
                 turn.release()
+
+    def _are_others_active(self, client_id: str, began_s: float, took_s: float) -> bool:
+        """Whether another client has sent a request during the rendering, or shortly before."""
+        since_s = min(began_s, began_s + took_s - ACTIVE_S)
+        return self._recent_clients.latest_of_others_s(client_id) >= since_s
 
     def check_unsent(self, client_id: str) -> None:
         """Raise a 429 if too many bytes of the client are unsent, `ContentionError` if too many of all clients are."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from aiohttp import web
 from msgspec import Struct
 
+from services.chassis.http.recent_clients import RecentClients
 from services.chassis.runtime.errors import ForbiddenError, UnavailableError
 from services.chassis.security.sites import Sites
 from services.chassis.security.tokens import Token, TokenVerifier, bearer_token
@@ -22,20 +23,23 @@ class Caller(Struct, frozen=True, gc=False):
 class RequestAuthenticator:
     """Verifies the token of a request, and that its API key belongs to the token and to the token's site.
 
-    With `must_refuse`, no token is accepted while it returns True.
+    With `must_refuse`, no token is accepted while it returns True. `recent_clients` knows whose tokens were verified.
     """
 
     def __init__(self, verifier: TokenVerifier, sites: Sites, *, must_refuse: Callable[[], bool] | None = None) -> None:
         self._verifier = verifier
         self._sites = sites
         self._must_refuse = must_refuse
+        self.recent_clients = RecentClients()
 
     async def token(self, request: web.Request) -> Token:
         """Return the verified token; raises `UnauthorizedError`, or `UnavailableError` while it cannot be verified."""
         text = bearer_token(request.headers.get("Authorization"))
         if self._must_refuse is not None and self._must_refuse():
             raise UnavailableError("Kafka")
-        return self._verifier.cached(text) or await self._verifier.verify(text)
+        token = self._verifier.cached(text) or await self._verifier.verify(text)
+        self.recent_clients.record(token.client_id)
+        return token
 
     async def caller(self, request: web.Request) -> Caller:
         """Return the caller; raises as `token` and `match_api_key` do."""

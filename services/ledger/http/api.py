@@ -75,7 +75,7 @@ class LedgerApi:
         self._now_us = now_us
         self._openapi = openapi
         self._scans = Scans()
-        self.page_limits = PageLimits("the ledger API")
+        self.page_limits = PageLimits("the ledger API", access.authenticator.recent_clients)
 
     def routes(self) -> Sequence[web.RouteDef]:
         """All routes."""

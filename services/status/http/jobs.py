@@ -1,7 +1,7 @@
 """Handlers of the status API: authenticate, parse, query, respond."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class StatusApi:
     rate_limit: SharedRateLimit
     requests_per_second: int
     openapi: Path
-    page_limits: PageLimits = field(default_factory=lambda: PageLimits("the job status API"))
+    page_limits: PageLimits
 
     def routes(self) -> Sequence[web.RouteDef]:
         """All routes of the API."""

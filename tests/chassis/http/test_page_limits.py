@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from math import inf
 from time import get_clock_info, monotonic
 
 import pytest
 
 from services.chassis.http import page_limits
-from services.chassis.http.page_limits import PageLimits
+from services.chassis.http.page_limits import ACTIVE_S, PageLimits
+from services.chassis.http.recent_clients import RecentClients
 from services.chassis.runtime.errors import Problem
 from tests.chassis.eventually import until
 
@@ -16,8 +18,16 @@ from tests.chassis.eventually import until
 CLOCK_RESOLUTION_S = get_clock_info("monotonic").resolution
 
 
+def recent_clients(*clients: str, clock_s: Callable[[], float] = lambda: inf) -> RecentClients:
+    """Clients that have sent requests in this order; unless a clock is given, they never cease to be active."""
+    recent = RecentClients(clock_s=clock_s)
+    for client_id in clients:
+        recent.record(client_id)
+    return recent
+
+
 async def test_a_client_has_one_page_rendered_at_a_time_and_all_clients_two() -> None:
-    limits, rendered = PageLimits("the job status API"), list[str]()
+    limits, rendered = PageLimits("the job status API", recent_clients("noisy", "good")), list[str]()
 
     async def render(client_id: str) -> None:
         async with limits.rendering(client_id):
@@ -37,7 +47,12 @@ async def test_a_client_has_one_page_rendered_at_a_time_and_all_clients_two() ->
 async def test_after_a_page_its_client_waits_as_long_as_it_took_and_others_do_not() -> None:
     """Breaks: one client asks for large pages without a pause. It has half of the event loop's time at most."""
     now_s, pauses = 0.0, list[tuple[float, Callable[[], object]]]()
-    limits = PageLimits("the job status API", clock_s=lambda: now_s, call_later=lambda *pause: pauses.append(pause))
+    limits = PageLimits(
+        "the job status API",
+        recent_clients("noisy", "good"),
+        clock_s=lambda: now_s,
+        call_later=lambda *pause: pauses.append(pause),
+    )
 
     async def render(client_id: str) -> None:
         nonlocal now_s
@@ -59,6 +74,7 @@ async def test_a_small_page_is_followed_by_no_pause_a_failed_one_is_and_no_pause
     times_s = iter([0.0, 0.0001, 1.0, 1.25, 2.0, 2.25, 3.0, 9.0])
     limits = PageLimits(
         "the job status API",
+        recent_clients("good"),
         clock_s=times_s.__next__,
         call_later=lambda pause_s, _resume: pauses.append(pause_s),
     )
@@ -74,10 +90,44 @@ async def test_a_small_page_is_followed_by_no_pause_a_failed_one_is_and_no_pause
     assert pauses == [0.25, page_limits.MAX_PAUSE_S]
 
 
+@pytest.mark.parametrize(
+    ("clients", "took_s", "is_followed_by_pause"),
+    [
+        ([], 0.25, False),
+        ([("noisy", 9.9), ("noisy", 10.0), ("noisy", 10.1)], 0.25, False),
+        ([("good", 10.1), ("noisy", 10.2)], 0.25, True),
+        ([("good", 10.25 - ACTIVE_S), ("noisy", 10.0)], 0.25, True),
+        ([("good", 10.24 - ACTIVE_S), ("noisy", 10.0)], 0.25, False),
+        ([("noisy", 9.9), ("good", 10.0)], 4.0, True),
+        ([("good", 9.9), ("noisy", 10.0)], 4.0, False),
+    ],
+)
+async def test_a_client_that_is_alone_does_not_wait_for_itself(
+    clients: list[tuple[str, float]], took_s: float, *, is_followed_by_pause: bool
+) -> None:
+    """Breaks: a client that reads page after page reads at half the speed although nobody else wants anything.
+
+    Others count that sent a request during the rendering, which began at 10 s, or in the last second of it.
+    """
+    recent = RecentClients(clock_s=iter([at_s for _, at_s in clients]).__next__)
+    for client_id, _ in clients:
+        recent.record(client_id)
+    times_s, pauses = iter([10.0, 10.0 + took_s]), list[float]()
+    limits = PageLimits(
+        "the job status API",
+        recent,
+        clock_s=times_s.__next__,
+        call_later=lambda pause_s, _resume: pauses.append(pause_s),
+    )
+    async with limits.rendering("noisy"):
+        pass
+    assert bool(pauses) == is_followed_by_pause
+
+
 async def test_a_client_is_not_forgotten_while_its_next_page_must_wait() -> None:
     """Turns are forgotten when nobody has one; a new one would be free."""
     times_s = iter([0.0, 0.02, 1.0, 1.0])
-    limits = PageLimits("the job status API", clock_s=times_s.__next__)
+    limits = PageLimits("the job status API", recent_clients("good"), clock_s=times_s.__next__)
     began = monotonic()
     async with limits.turn("noisy"):
         pass
@@ -86,7 +136,7 @@ async def test_a_client_is_not_forgotten_while_its_next_page_must_wait() -> None
 
 
 async def test_too_many_waiting_requests_of_a_client_are_refused() -> None:
-    limits = PageLimits("the job status API")
+    limits = PageLimits("the job status API", recent_clients("noisy", "good"))
     async with AsyncExitStack() as places:
         await places.enter_async_context(limits.rendering("noisy"))
         waiting = [
@@ -102,7 +152,7 @@ async def test_too_many_waiting_requests_of_a_client_are_refused() -> None:
 
 
 async def test_small_pages_wait_for_no_turn_but_count_when_unsent(monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = PageLimits("the job status API")
+    limits = PageLimits("the job status API", recent_clients("noisy", "good"))
     async with AsyncExitStack() as places:
         for client_id in ("noisy", "other"):
             await places.enter_async_context(limits.rendering(client_id))

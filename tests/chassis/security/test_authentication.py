@@ -1,5 +1,6 @@
 """A request is authenticated by its token, and by an API key that belongs to the token and to its site."""
 
+from math import inf
 from typing import Any
 
 import pytest
@@ -38,6 +39,18 @@ async def test_without_a_valid_token_there_is_no_caller(
 ) -> None:
     with pytest.raises(UnauthorizedError):
         await authenticator.caller(a_request("12345", authorization=authorization))
+
+
+async def test_only_clients_with_a_valid_token_are_recent(authenticator: RequestAuthenticator) -> None:
+    """A flood of invalid tokens must not slow down those that have one (`chassis/http/page_limits.py`)."""
+    recent = authenticator.recent_clients
+    with pytest.raises(UnauthorizedError):
+        await authenticator.caller(a_request("12345", authorization="Bearer " + a_token(exp=1)))
+    assert recent.latest_of_others_s("other") == -inf
+    for text in [a_token()] * 2:
+        await authenticator.caller(a_request("12345", authorization=f"Bearer {text}"))
+    assert recent.latest_of_others_s("client-1") == -inf
+    assert recent.latest_of_others_s("other") > 0
 
 
 @pytest.mark.parametrize(
