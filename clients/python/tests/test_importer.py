@@ -182,6 +182,22 @@ def test_each_request_to_the_status_api_is_counted(tmp_path: Path) -> None:
     manifest.close()
 
 
+def test_the_share_can_be_changed_while_an_import_runs(tmp_path: Path) -> None:
+    """Breaks if an import that is to leave room for another one goes on as fast as before."""
+    server, path, manifest = Server(records_per_second=200), write_file(tmp_path, 300), Manifest(None)
+    http = httpx2.Client(transport=httpx2.MockTransport(server), base_url="https://t.example")
+    with Client("https://t.example", "c", "s", "k", http=http) as client:
+        importer = Importer(client, open_source(path, FlatOptions("orders", {})), manifest, ImportOptions())
+        importer.set_share(0.5)
+        started = time.monotonic()
+        for progress in importer.run(300):
+            last = progress
+            importer.set_share(1.0 if progress.tally.sent >= 200 else 0.5)
+    assert (last.tally.succeeded, len(server.jobs)) == (300, 3)
+    assert time.monotonic() - started >= 1, "the second request has to wait for room"
+    manifest.close()
+
+
 @pytest.mark.parametrize("seed", range(15))
 def test_lost_responses_and_restarts_import_nothing_twice(tmp_path: Path, seed: int) -> None:
     """Any response may be lost after the server has done its work; the next run goes on with what is stored."""

@@ -124,3 +124,18 @@ def test_own_requests_that_leave_the_window_meanwhile_are_not_taken_for_others()
     now = 1.1
     pace.finish(second, {"ratelimit": '"records";r=0;t=1', "server-timing": "counted;dur=150.0"})
     assert pace.wait_s(50) == 0
+
+
+@pytest.mark.parametrize("cost", [10, 50, 80])
+def test_a_smaller_share_holds_for_requests_that_were_packed_for_a_larger_one(cost: int) -> None:
+    """Breaks if two imports of one site that share a limit together use all of it."""
+    now, sent = 0.0, 0
+    pace = Pace(100, share=0.8, clock=lambda: now)
+    pace.set_share(0.25)
+    while now < 60:
+        now += pace.wait_s(cost)
+        request = pace.start(cost)
+        now += 0.005
+        pace.finish(request)
+        sent += cost
+    assert 19 <= (sent - cost) / now <= 25

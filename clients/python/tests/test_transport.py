@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -20,6 +21,7 @@ from tillstream import AsyncClient, Client, RetryPolicy
 from tillstream._async import transport as async_transport
 from tillstream._sync import jobs as sync_jobs
 from tillstream._sync import transport as sync_transport
+from tillstream.encoding import encode_records
 from tillstream.http import retry_after_s
 
 
@@ -365,3 +367,14 @@ def test_no_secret_is_shown() -> None:
         shown = [repr(value) for value in (client.transport.credentials, client, raised.value)]
     assert SECRET not in "".join(shown)
     assert "token1" not in "".join(shown)
+
+
+def test_amounts_of_a_refused_record_keep_all_their_digits() -> None:
+    """Breaks if a record that is mended and sent again comes back with other amounts."""
+    result = b'{"index":0,"userId":null,"outcome":"failed","faults":[],"record":{"unitPrice":123456789012.123456}}'
+    server = Server(httpx2.Response(200, content=b'{"result":[%b]}' % result))
+    http = httpx2.Client(transport=httpx2.MockTransport(server), base_url="https://t.example")
+    with Client("https://t.example", "c", SECRET, "k", http=http) as client:
+        (record,) = client.jobs.records("j", outcome="failed")
+    assert record.record == {"unitPrice": Decimal("123456789012.123456")}
+    assert b'"unitPrice":123456789012.123456' in encode_records(record)

@@ -21,7 +21,13 @@ class FileOptions:
     mapping: Mapping[str, str] = field(default_factory=dict)
     zone: tzinfo | None = None
     decimal: str | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
     manifest: Path | None = None
+
+    def flat_options(self, kind: str) -> FlatOptions:
+        """Return how the file's rows are read."""
+        return FlatOptions(kind, self.mapping, self.decimal, self.zone, self.delimiter, self.encoding)
 
 
 def file_digest(path: Path) -> str:
@@ -61,7 +67,7 @@ class FileImport:
         from tillstream._sync.client import Client  # noqa: PLC0415 - the client uses this module
 
         files, who = self._files, self._credentials
-        source = open_source(self._path, FlatOptions(self._options.kind, files.mapping, files.decimal, files.zone))
+        source = open_source(self._path, files.flat_options(self._options.kind))
         total = source.count()
         self._check_stop()
         manifest = Manifest(files.manifest)
@@ -93,6 +99,8 @@ class FileImport:
                 "map": options_digest(dict(files.mapping)),
                 "zone": None if files.zone is None else str(files.zone),
                 "decimal": files.decimal,
+                "delimiter": files.delimiter,
+                "encoding": files.encoding,
                 "base": self._base_url,
                 "client": who.client_id,
                 "apiKey": who.api_key,

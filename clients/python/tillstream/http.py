@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 from uuid import UUID
@@ -18,7 +19,7 @@ from tillstream.errors import (
     UnexpectedResponseError,
     error_class,
 )
-from tillstream.models import Pagination, Problem
+from tillstream.models import Pagination, Problem, RecordResult
 
 T = TypeVar("T")
 VERSION = "0.1.0"
@@ -167,9 +168,15 @@ def _oauth_problem(body: bytes) -> Problem:
     return Problem(detail=fields.get("error_description", code), code=code.upper())
 
 
+# A record that was refused may have any shape; its amounts are exact as well.
+_RECORDS = msgspec.json.Decoder(RecordResult, float_hook=Decimal)
+
+
 def decode(body: bytes, type_: type[T]) -> T:
-    """Return the response as a model; numbers with a fraction stay exact."""
+    """Return the response as a model; amounts stay exact."""
     try:
+        if type_ is RecordResult:
+            return _RECORDS.decode(body)  # type: ignore[return-value]
         return msgspec.json.decode(body, type=type_)
     except msgspec.MsgspecError as error:
         raise UnexpectedResponseError(f"the response is not a {type_.__name__}: {error}") from error

@@ -19,7 +19,7 @@ from tillstream.errors import (
     UnavailableError,
 )
 from tillstream.http import IMPORT, MAX_LAG_S, decode, job_age_s
-from tillstream.manifest import Manifest, RecordFault, StoredBatch, Tally
+from tillstream.manifest import ImportState, RecordFault, StoredBatch, Tally
 from tillstream.models import Accepted, Fault, Kind, Mode, RecordResult, Validated
 from tillstream.pace import Pace, Sent
 from tillstream.packing import Bounds, Unsent, pack
@@ -80,7 +80,7 @@ class Progress:
 class Importer:
     """One run of an import. `stop` may be called from a signal handler or another thread."""
 
-    def __init__(self, client: "Client", source: Source, manifest: Manifest, options: ImportOptions) -> None:
+    def __init__(self, client: "Client", source: Source, manifest: ImportState, options: ImportOptions) -> None:
         self._client = client
         self._source = source
         self._manifest = manifest
@@ -90,6 +90,8 @@ class Importer:
         self._again: list[StoredBatch] = []
         self._sending: dict[Future[Callable[[], None]], StoredBatch] = {}
         self._following: set[Future[Callable[[], None]]] = set()
+        self._share = options.share
+        self._pace: Pace | None = None
         self._status_pace = Pace(STATUS_REQUESTS_PER_S, share=options.share)
         self._started_at = monotonic()
         self._total = 0
@@ -99,6 +101,13 @@ class Importer:
     def stop(self) -> None:
         """Send nothing more; `run` raises `StoppedError` once the requests in flight are answered."""
         self._stopping.set()
+
+    def set_share(self, share: float) -> None:
+        """Use another part of the limits from now on; may be called at any time and from any thread."""
+        self._share = share
+        self._status_pace.set_share(share)
+        if self._pace is not None:
+            self._pace.set_share(share)
 
     def run(self, total: int) -> Iterator[Progress]:
         """Import what the manifest does not have yet; yields progress a few times a second.
@@ -114,7 +123,9 @@ class Importer:
             yield self.progress()
             return
         limits = self._client.imports.limits(validate_only=self._options.dry_run)
-        pace = Pace(limits.records_per_second, share=self._options.share)
+        pace = self._pace = Pace(limits.records_per_second, share=self._share)
+        # Changed between reading it and now.
+        pace.set_share(self._share)
         bounds = Bounds.of(limits, records_per_second=pace.budget)
         prepared, accepted = self._manifest.unfinished()
         self._waiting.extend(accepted)

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from uuid import uuid4
 
 from tillstream.errors import TillstreamError
@@ -74,6 +75,41 @@ class Tally:
         return self.succeeded + self.failed + self.unsent
 
 
+class ImportState(Protocol):
+    """What an import keeps of its progress, so that any later run goes on where it was; `Manifest` is one.
+
+    Every change is durable when its method returns. The same thread calls all methods.
+    """
+
+    @property
+    def next_record(self) -> int:
+        """The number of the first record that is in no batch yet."""
+
+    def tally(self) -> Tally:
+        """Count the records."""
+
+    def unfinished(self) -> tuple[list[StoredBatch], list[StoredBatch]]:
+        """Return the batches that may not have been sent, and those whose jobs were not followed to the end."""
+
+    def prepare(self, batch: Batch) -> StoredBatch:
+        """Store a batch under an idempotency key of its own, before it is sent."""
+
+    def renew_key(self, batch: StoredBatch) -> StoredBatch:
+        """Give a batch another key: the server knows the old one for another request."""
+
+    def add_unsent(self, unsent: Unsent) -> None:
+        """Store a record that cannot be sent."""
+
+    def accept(self, batch: StoredBatch, job: str) -> StoredBatch:
+        """Store the job that a batch became; its body is no longer needed."""
+
+    def finish(self, batch: StoredBatch, *, succeeded: int, faults: Iterable[RecordFault]) -> None:
+        """Store the outcome of a batch."""
+
+    def failed_records(self) -> Iterator[tuple[int, list[RecordFault]]]:
+        """Yield the records that failed, in the order of the file, each with its faults."""
+
+
 class Manifest:
     """The state of one import. Every change is durable when its method returns; the file is locked while it is open.
 
@@ -87,7 +123,7 @@ class Manifest:
             # It holds records until they are accepted.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._database = sqlite3.connect(path or "", timeout=LOCK_TIMEOUT_S, isolation_level=None)
-        self._database.create_function("without_positions", 1, _without_positions, deterministic=True)
+        self._database.create_function("without_positions", 1, without_positions, deterministic=True)
         try:
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._database.execute("PRAGMA journal_mode = WAL")
@@ -253,7 +289,7 @@ class _Transaction:
         self._database.execute("COMMIT" if kind is None else "ROLLBACK")
 
 
-def _without_positions(field: str) -> str:
+def without_positions(field: str) -> str:
     """Return a JSON pointer with `*` for positions: the same fault of any line is one row of a table."""
     return "/".join("*" if part.isdecimal() else part for part in field.split("/"))
 

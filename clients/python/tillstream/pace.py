@@ -30,16 +30,23 @@ class Pace:
     response how long ago that was: a request leaves the window at the latest one second after that. The next one must
     not be sent sooner, though it is counted some milliseconds after its sending: a server refuses it as it arrives if
     nothing is left by then. Others who use the same limit show in the `RateLimit` field.
+
+    A request that costs more than the budget, as after its share became smaller, stays in the window for as many
+    seconds as it uses up.
     """
 
     def __init__(self, limit: int, *, share: float = 1.0, clock: Callable[[], float] = monotonic) -> None:
         self.limit = limit
-        self.budget = max(int(limit * share), 1)
+        self.set_share(share)
         self._clock = clock
         self._sent: deque[Sent] = deque()
         self._total = 0
         self._blocked_until = 0.0
         self._lock = Lock()
+
+    def set_share(self, share: float) -> None:
+        """Use another part of the limit from now on; may be called from any thread."""
+        self.budget = max(int(self.limit * share), 1)
 
     def wait_s(self, cost: int) -> float:
         """Return how long to wait before a request of this cost; infinite until a response comes in."""
@@ -69,7 +76,7 @@ class Pace:
             counted_at = now
             if timing := _COUNTED.search(headers.get("server-timing", "")):
                 counted_at = max(now - float(timing[1]) / 1000, sent.sent_at)
-            sent.freed_at = counted_at + WINDOW_S
+            sent.freed_at = counted_at + WINDOW_S * max(sent.cost / self.budget, 1)
             found = _RATE_LIMIT.search(headers.get("ratelimit", ""))
             if found is None:
                 return
@@ -81,7 +88,7 @@ class Pace:
 
     def _wait_s(self, cost: int, now: float) -> float:
         excess = sum(one.cost for one in self._sent if one.freed_at is None or one.freed_at > now)
-        excess += cost - self.budget
+        excess += min(cost, self.budget) - self.budget
         if excess <= 0 or not self._sent:
             return 0.0
         for freed_at, one_cost in sorted((one.freed_at, one.cost) for one in self._sent if one.freed_at is not None):

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import msgspec
 
-from tillstream.manifest import Manifest, RecordFault
+from tillstream.manifest import ImportState, RecordFault
 from tillstream.sources.columns import ERRORS_COLUMN, normalise
 from tillstream.sources.records import Source, SourceError, SourceRecord
 from tillstream.xlsx import MAX_CELL_CHARACTERS, SheetFullError, write_sheet
@@ -31,7 +31,7 @@ def check_format(path: Path, source: Source) -> None:
         raise SourceError(f"--failed {path}: there is no directory {path.resolve().parent}")
 
 
-def write_failed(path: Path, source: Source, manifest: Manifest, *, delimiter: str = ",") -> int:
+def write_failed(path: Path, source: Source, manifest: ImportState, *, delimiter: str = ",") -> int:
     """Write the failed records in the order of the file; return how many there are."""
     written = 0
     failed = manifest.failed_records()

@@ -56,6 +56,8 @@ class Arguments:
     mapping: dict[str, str]
     zone: str | None
     decimal: str | None
+    delimiter: str | None
+    encoding: str | None
     format_: str | None
     share: float
     failed: Path | None
@@ -71,6 +73,8 @@ class Arguments:
 @click.option("--map", "pairs", multiple=True, metavar="FIELD=COLUMN", help="Column of a field; can be repeated.")
 @click.option("--time-zone", "zone", metavar="ZONE", help="Zone of times without offset, such as Europe/Berlin.")
 @click.option("--decimal", type=click.Choice([",", "."]), help="Decimal sign; by default told by the amounts.")
+@click.option("--delimiter", help="Delimiter of CSV; by default told by the header.")
+@click.option("--encoding", help="Encoding of CSV and JSON, such as utf-8 or cp1252; by default told by the content.")
 @click.option("--format", "format_", type=click.Choice(FORMATS), help="Format; by default told by name and content.")
 @click.option("--share", type=click.FloatRange(0.01, 1.0), default=1.0, help="Part of the site's limit to use.")
 @click.option("--failed", type=click.Path(path_type=Path, dir_okay=False), help="Write the failed records to a file.")
@@ -111,6 +115,8 @@ def _import(context: click.Context, profile: Profile, path: Path, arguments: Arg
             "map": options_digest(dict(arguments.mapping)),
             "zone": arguments.zone,
             "decimal": arguments.decimal,
+            "delimiter": arguments.delimiter,
+            "encoding": arguments.encoding,
             "format": arguments.format_,
             "base": profile.base_url,
             "client": profile.client_id,
@@ -146,7 +152,9 @@ def _open(path: Path, arguments: Arguments) -> Source:
         zone: tzinfo | None = ZoneInfo(arguments.zone) if arguments.zone else None
     except (KeyError, ValueError, OSError):
         raise click.UsageError(f"--time-zone {arguments.zone}: no such zone; write one like Europe/Berlin") from None
-    options = FlatOptions(arguments.kind, arguments.mapping, arguments.decimal, zone)
+    options = FlatOptions(
+        arguments.kind, arguments.mapping, arguments.decimal, zone, arguments.delimiter, arguments.encoding
+    )
     source = open_source(path, options, format_=arguments.format_)
     if arguments.failed is not None:
         check_format(arguments.failed, source)

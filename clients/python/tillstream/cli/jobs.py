@@ -10,6 +10,7 @@ import click
 from tillstream._sync.jobs import MAX_SERVER_WAIT_S
 from tillstream.cli.context import ExitCode, open_client, reports_errors
 from tillstream.cli.output import print_json, print_table
+from tillstream.encoding import encode_records
 from tillstream.errors import NotFoundError
 from tillstream.http import is_young
 from tillstream.importer import NOT_PROCESSED
@@ -128,7 +129,8 @@ def failed(context: click.Context, job_id: str, *, as_json: bool) -> None:
         )
         if as_json:
             for record in records:
-                print_json(record)
+                # Amounts of the record are numbers, as they were sent.
+                click.echo(encode_records(record).decode())
             return
         print_table(
             ("index", "id", "code", "field", "message"),

@@ -44,7 +44,7 @@ _THOUSANDS = {
 _DAY_FIRST = re.compile(r"([0-9]{1,2})\.([0-9]{1,2})\.([0-9]{4})(?:[ T,]+([0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?))?")
 _ISO_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _ISO_WITH_BLANK = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}) +([0-9]{2}:[0-9]{2}.*)")
-_HAS_OFFSET = re.compile(r"(?:Z|[+-][0-9]{2}:?(?:[0-9]{2})?)$", re.IGNORECASE)
+HAS_OFFSET = re.compile(r"(?:Z|[+-][0-9]{2}:?(?:[0-9]{2})?)$", re.IGNORECASE)
 # Excel's numbers have 15 digits; it changes the others without a word.
 MAX_EXACT_FLOAT = 10**15
 
@@ -176,7 +176,7 @@ def _to_time(cell: Any, zone: tzinfo | None) -> str:
             text = "T".join(found.groups())
         elif _ISO_DAY.fullmatch(text):
             text += "T00:00:00"
-    if zone is None or "T" not in text or _HAS_OFFSET.search(text.partition("T")[2]):
+    if zone is None or "T" not in text or HAS_OFFSET.search(text.partition("T")[2]):
         return text
     try:
         return datetime.fromisoformat(text).replace(tzinfo=zone).isoformat()

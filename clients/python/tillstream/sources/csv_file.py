@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tillstream.sources.columns import ColumnMap
-from tillstream.sources.flat import MAX_ROWS_BEFORE_HEADER, FlatOptions, FlatSource
+from tillstream.sources.flat import MAX_ROWS_BEFORE_HEADER, FlatOptions, Table
 from tillstream.sources.records import SourceError
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -25,14 +25,29 @@ MAX_CELL_CHARACTERS = 4 * 1024 * 1024
 csv.field_size_limit(MAX_CELL_CHARACTERS)
 
 
-def open_csv(path: Path, options: FlatOptions) -> FlatSource:
-    """Return the file as a source; raises `SourceError`."""
-    encoding = detect_encoding(path)
-    delimiter = _detect_delimiter(path, encoding, ColumnMap(options.kind, options.mapping))
-    findings = [f"CSV, {encoding.upper().replace('-SIG', ' with byte order mark')}, {DELIMITERS[delimiter]}"]
-    source = FlatSource(lambda: _rows(path, encoding, delimiter), options, findings)
-    source.delimiter, source.encoding = delimiter, encoding  # type: ignore[attr-defined]
-    return source
+def open_csv(path: Path, options: FlatOptions) -> Table:
+    """Return the rows of the file; raises `SourceError`."""
+    encoding = choose_encoding(path, options.encoding)
+    delimiter = options.delimiter or _detect_delimiter(path, encoding, ColumnMap(options.kind, options.mapping))
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise SourceError(f"{delimiter!r} is no delimiter; a delimiter is one character, such as a semicolon")
+    name = DELIMITERS.get(delimiter, repr(delimiter))
+    findings = [f"CSV, {encoding.upper().replace('-SIG', ' with byte order mark')}, {name}"]
+    return Table(lambda: _rows(path, encoding, delimiter), findings, delimiter, encoding)
+
+
+def choose_encoding(path: Path, chosen: str | None) -> str:
+    """Return the chosen encoding, else the detected one; raises `SourceError`."""
+    if chosen is None:
+        return detect_encoding(path)
+    try:
+        # Refuses codecs that are not of text, too.
+        "".encode(chosen)
+    except LookupError:
+        raise SourceError(f"{chosen} is no known encoding of text; write one such as utf-8 or cp1252") from None
+    name = codecs.lookup(chosen).name
+    # A byte order mark is no part of the first value.
+    return "utf-8-sig" if name == "utf-8" else name
 
 
 def detect_encoding(path: Path) -> str:

@@ -20,22 +20,38 @@ Rows = Callable[[], Iterator[tuple[int, Row]]]
 
 @dataclass(frozen=True, slots=True)
 class FlatOptions:
-    """How rows are read: kind of records, `wire=column` pairs, decimal sign, zone of times without offset."""
+    """How a file is read: kind of records, `wire=column` pairs, decimal sign, zone of times without offset.
+
+    Delimiter and encoding are of CSV; the encoding is that of JSON and NDJSON, too. With None, they are detected.
+    """
 
     kind: str
     mapping: Mapping[str, str]
     decimal: str | None = None
     zone: tzinfo | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of cells; `rows` starts from the beginning with each call and yields line numbers and cells."""
+
+    rows: Rows
+    findings: Sequence[str]
+    delimiter: str | None = None
+    encoding: str | None = None
 
 
 class FlatSource:
-    """A table of sales; `rows` starts from the beginning with each call and yields line numbers and cells."""
+    """A table of sales."""
 
-    def __init__(self, rows: Rows, options: FlatOptions, findings: list[str]) -> None:
-        self._rows = rows
+    def __init__(self, table: Table, options: FlatOptions) -> None:
+        rows = self._rows = table.rows
+        self.delimiter, self.encoding = table.delimiter, table.encoding
         self._kind = options.kind
         self._zone = options.zone
-        self.findings = findings
+        self.findings = list(table.findings)
         self.warnings: list[str] = []
         columns = ColumnMap(options.kind, options.mapping)
         self._header_line, header = find_header(rows(), columns)
@@ -52,6 +68,11 @@ class FlatSource:
     def header(self) -> Sequence[str]:
         """Names of the columns."""
         return self._header
+
+    @property
+    def decimal(self) -> str:
+        """The decimal sign of amounts."""
+        return self._decimal
 
     def count(self) -> int:
         """Read the whole file once; raises `SourceError` where a record could not be told from others."""

@@ -9,7 +9,7 @@ from typing import TextIO
 import msgspec
 
 from tillstream.sources.columns import ERRORS_COLUMN
-from tillstream.sources.csv_file import detect_encoding
+from tillstream.sources.csv_file import choose_encoding
 from tillstream.sources.records import SourceError, SourceRecord
 
 _CHUNK = 1 << 20
@@ -27,9 +27,9 @@ class NdjsonSource:
 
     header = None
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, encoding: str | None = None) -> None:
         self._path = path
-        self._encoding = detect_encoding(path)
+        self.encoding = choose_encoding(path, encoding)
         self.findings = ["NDJSON"]
         self.warnings: list[str] = []
 
@@ -45,7 +45,7 @@ class NdjsonSource:
     def records(self) -> Iterator[SourceRecord]:
         """Yield the records in the order of the file."""
         number = line = 0
-        with self._path.open(encoding=self._encoding, newline="\n") as file:
+        with self._path.open(encoding=self.encoding, newline="\n") as file:
             try:
                 for line, text in enumerate(file, 1):
                     body = text.strip().encode()
@@ -55,7 +55,7 @@ class NdjsonSource:
                         yield SourceRecord(number, line, _without_errors(body), [[text.strip()]])
                         number += 1
             except UnicodeError:
-                raise SourceError(f"line {line + 1}: not {self._encoding}; save the file in UTF-8") from None
+                raise SourceError(f"line {line + 1}: not {self.encoding}; save the file in UTF-8") from None
 
 
 class JsonSource:
@@ -63,9 +63,9 @@ class JsonSource:
 
     header = None
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, encoding: str | None = None) -> None:
         self._path = path
-        self._encoding = detect_encoding(path)
+        self.encoding = choose_encoding(path, encoding)
         self.findings = ["JSON"]
         self.warnings: list[str] = []
 
@@ -87,7 +87,7 @@ class JsonSource:
             yield SourceRecord(number, line, _without_errors(text.encode()), [[text]])
 
     def _elements(self) -> Iterator[tuple[int, str]]:
-        with self._path.open(encoding=self._encoding) as file:
+        with self._path.open(encoding=self.encoding) as file:
             scanner = _Scanner(file)
             if scanner.peek() != "[":
                 yield scanner.element()

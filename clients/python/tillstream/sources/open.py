@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tillstream.sources.csv_file import detect_encoding, open_csv
-from tillstream.sources.flat import FlatOptions
+from tillstream.sources.flat import FlatOptions, FlatSource, Table
 from tillstream.sources.json_file import JsonSource, NdjsonSource
 from tillstream.sources.records import Source, SourceError
 from tillstream.sources.xlsx_file import open_xlsx
@@ -35,6 +35,21 @@ _HEAD_BYTES = 64 * 1024
 
 def open_source(path: Path, options: FlatOptions, *, format_: str | None = None) -> Source:
     """Return the file as a source; its format is told by its name, else by its content. Raises `SourceError`."""
+    format_ = detect_format(path, format_)
+    if format_ == "ndjson":
+        return NdjsonSource(path, encoding=options.encoding)
+    if format_ == "json":
+        return JsonSource(path, encoding=options.encoding)
+    return FlatSource(open_table(path, options, format_), options)
+
+
+def open_table(path: Path, options: FlatOptions, format_: str) -> Table:
+    """Return the rows of a CSV file or a spreadsheet, by what `detect_format` says; raises `SourceError`."""
+    return open_xlsx(path, options) if format_ == "xlsx" else open_csv(path, options)
+
+
+def detect_format(path: Path, format_: str | None = None) -> str:
+    """Return one of `FORMATS`: the given one, unless the content contradicts it. Raises `SourceError`."""
     if path.is_dir():
         raise SourceError(f"{path} is a directory; name a file in it")
     try:
@@ -52,11 +67,7 @@ def open_source(path: Path, options: FlatOptions, *, format_: str | None = None)
     if is_workbook or format_ is None or (format_ == "xlsx" and not is_workbook):
         # Many a CSV file is called .xls.
         format_ = "xlsx" if is_workbook else _detect(path, head)
-    if format_ == "xlsx":
-        return open_xlsx(path, options)
-    if format_ == "csv":
-        return open_csv(path, options)
-    return NdjsonSource(path) if format_ == "ndjson" else JsonSource(path)
+    return format_
 
 
 def _detect(path: Path, head: bytes) -> str:

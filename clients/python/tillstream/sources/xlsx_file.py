@@ -7,12 +7,12 @@ from typing import Any
 from python_calamine import CalamineError, CalamineWorkbook
 
 from tillstream.sources.columns import ColumnMap
-from tillstream.sources.flat import MAX_ROWS_BEFORE_HEADER, MIN_HEADINGS, FlatOptions, FlatSource
+from tillstream.sources.flat import MAX_ROWS_BEFORE_HEADER, MIN_HEADINGS, FlatOptions, Table
 from tillstream.sources.records import SourceError
 
 
-def open_xlsx(path: Path, options: FlatOptions) -> FlatSource:
-    """Return the file as a source; raises `SourceError`."""
+def open_xlsx(path: Path, options: FlatOptions) -> Table:
+    """Return the rows of its sheet; raises `SourceError`."""
     try:
         workbook = CalamineWorkbook.from_path(str(path))
         name = _choose_sheet(workbook, ColumnMap(options.kind, options.mapping))
@@ -33,7 +33,7 @@ def open_xlsx(path: Path, options: FlatOptions) -> FlatSource:
     findings = [f"XLSX, sheet {name!r}"]
     if len(workbook.sheet_names) > 1:
         findings.append(f"{len(workbook.sheet_names) - 1} other sheets are not read")
-    return FlatSource(rows, options, findings)
+    return Table(rows, findings)
 
 
 def _choose_sheet(workbook: CalamineWorkbook, columns: ColumnMap) -> str:
