@@ -16,6 +16,8 @@ RUN ["find", "/opt/tillstream", "-type", "f", "(", "-path", "*/pycountry/locales
      "-o", "-name", "*.[ch]", "-o", "-name", "*.py[xi]", "-o", "-name", "*.pxd", ")", "-delete"]
 COPY services services
 COPY schemas schemas
+# The portal calls the APIs through the client library.
+COPY clients/python/tillstream tillstream
 
 FROM build AS plain
 
@@ -34,7 +36,7 @@ RUN ["rm", "-r", "build", "tools"]
 # hadolint ignore=DL3006
 FROM ${CODE} AS code
 # The file system is read-only later, so compile now.
-RUN ["/opt/tillstream/bin/python", "-m", "compileall", "-q", "services"]
+RUN ["/opt/tillstream/bin/python", "-m", "compileall", "-q", "services", "tillstream"]
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="Tillstream" \

@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 CODE := services sandbox tools tests bench clients
 
-.PHONY: help setup run demo test faults e2e fuzz simulate campaign plants lint types fmt check docs docs-check schemas k8s native native-remove image client bench dashboards verify-docker verify-k8s lock clean
+.PHONY: help setup run demo test faults e2e browser fuzz simulate campaign plants lint types fmt check docs docs-check schemas k8s native native-remove image client bench dashboards verify-docker verify-k8s lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ faults: .venv/dev ## run the long tests: poison records, key rotation, expiry, o
 
 e2e: .venv/dev ## run the end-to-end tests against a sandbox
 	@$(BIN)/python -m pytest tests/e2e
+
+browser: .venv/dev ## run the tests of the portal in Chromium (apt-get install chromium)
+	@$(BIN)/python -m pytest -m browser tests/browser
 
 fuzz: .venv/dev ## fuzz the import API (100,000 invalid requests), status (5,000 job histories) and ledger (5,000 sites)
 	@$(BIN)/python -m tests.openapi.campaign

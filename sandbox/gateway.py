@@ -15,7 +15,7 @@ from sandbox.process import ManagedProcess, Program
 START_TIMEOUT_S = 20.0
 # Nothing listens there: the gateway answers 503 for a service that is not part of the sandbox.
 UNUSED_ADDRESS = "127.0.0.1:1"
-UPSTREAMS = ("auth", "ingest", "status", "fulfilment", "ledger", "webhooks")
+UPSTREAMS = ("auth", "ingest", "status", "fulfilment", "ledger", "webhooks", "portal")
 
 
 def find_caddy() -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCHEMAS = REPOSITORY / "schemas"
 CADDYFILE = REPOSITORY / "deploy" / "gateway" / "Caddyfile"
+CLIENT = REPOSITORY / "clients" / "python"
 DEMO = Path(__file__).resolve().parent / "demo"
 KAFKA_LOCK = Path(__file__).resolve().parent / "kafka.lock.toml"
 

@@ -39,6 +39,7 @@ SERVICES = (
         settings={"WEBHOOKS_ALLOW_LOOPBACK": "true"},
         is_group_member=True,
     ),
+    Service(name="portal", secrets=("PORTAL_ENCRYPTION_KEYS",)),
 )
 BY_NAME = {service.name: service for service in SERVICES}
 # The variables of each kind of port: host and number.
@@ -96,4 +97,12 @@ class Environment:
             variables["KAFKA_GROUP_INSTANCE_ID"] = f"{service.name}-1"
         if service.name == "ingest":
             variables["VALIDATOR_URL"] = f"http://127.0.0.1:{self.ports['validator'][0]}"
+        if service.name == "portal":
+            variables |= {
+                "PORTAL_URL": self.gateway_url,
+                "PORTAL_API_URL": self.gateway_url,
+                "PORTAL_ADMIN_URL": f"http://127.0.0.1:{self.ports['auth'][2]}",
+                # The client library is a distribution of its own.
+                "PYTHONPATH": str(paths.CLIENT),
+            }
         return variables | dict(service.settings) | {name: self.secrets[name] for name in service.secrets}

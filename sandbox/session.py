@@ -11,6 +11,7 @@ from sandbox.components import STOP_ORDER, Sandbox, build_sandbox
 from sandbox.console import Console
 from sandbox.control_socket import Message, exclusive_lock, serve_requests
 from sandbox.demo import show_demo
+from sandbox.demo.cases import CLIENT_ID, CLIENT_SECRET, OPERATOR_ID, OPERATOR_SECRET
 from sandbox.errors import NotReadyError, PortInUseError, RequestRefusedError
 from sandbox.layout import Layout
 from sandbox.ports import is_free
@@ -81,6 +82,10 @@ class Session:
         if not await show_demo(self._sandbox.environment.gateway_url, self._console):
             self._console.line("Some results differ from the documents.")
         self._console.line(f"ready {self._sandbox.environment.gateway_url}")
+        self._console.line(
+            "sign in there with client id and secret: "
+            f"{CLIENT_ID} {CLIENT_SECRET} (demo customer), {OPERATOR_ID} {OPERATOR_SECRET} (demo operator)"
+        )
 
     async def _run_init(self) -> None:
         """Create topics and indexes, load tenants and catalogue: the validator reads the catalogue when it starts."""

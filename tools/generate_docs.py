@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -50,6 +51,8 @@ def find_stale() -> list[Path]:
 
 def _import_declarations() -> None:
     """Import all modules: importing one registers its declarations."""
+    # The portal imports the client library, a distribution of its own.
+    sys.path.append(str(REPOSITORY / "clients" / "python"))
     for module in pkgutil.walk_packages(services.__path__, "services."):
         if not module.name.endswith(".__main__"):
             importlib.import_module(module.name)

@@ -10,6 +10,9 @@ EXAMPLES = Path(__file__).resolve().parent / "examples"
 API_KEY = "12345"
 CLIENT_ID = "5934de97c95e1ced"
 CLIENT_SECRET = "2l9dr0jkink11ad49hg93it52d"  # noqa: S105 - printed in the document, valid in sandboxes only
+# The operator of the sandbox: signs in at the portal, and calls the admin API.
+OPERATOR_ID = "0f6b3d1e92c87a45"
+OPERATOR_SECRET = "q8w2n5yd3kz7r1m6vt4xj9bc0p"  # noqa: S105 - valid in sandboxes only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from services.cli.settings import CliSettings
 from services.fulfilment.settings import Settings as FulfilmentSettings
 from services.ingest.settings import Settings as IngestSettings
 from services.ledger.settings import Settings as LedgerSettings
+from services.portal.settings import Settings as PortalSettings
 from services.status.settings import Settings as StatusSettings
 from services.validator.settings import Settings as ValidatorSettings
 from services.webhooks.settings import Settings as WebhooksSettings
@@ -21,8 +22,11 @@ SETTINGS: dict[str, type[BaseSettings]] = {
     "fulfilment": FulfilmentSettings,
     "ledger": LedgerSettings,
     "webhooks": WebhooksSettings,
+    "portal": PortalSettings,
 }
 NAMES = tuple(service.name for service in SERVICES)
+# Services that use Kafka; the portal does not.
+KAFKA_NAMES = tuple(name for name in NAMES if "kafka_bootstrap_servers" in SETTINGS[name].model_fields)
 # Variables that the image sets for every service.
 IMAGE_VARIABLES = {"HTTP_HOST", "HTTP_PORT", "OPERATIONS_HOST", "OPERATIONS_PORT"}
 

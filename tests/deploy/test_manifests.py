@@ -23,7 +23,7 @@ from tests.deploy.manifests import (
     pod_spec,
     render,
 )
-from tests.deploy.service_settings import NAMES
+from tests.deploy.service_settings import KAFKA_NAMES, NAMES
 
 # The oldest release with all features used here (a preStop sleep without a shell).
 KUBERNETES = "1.33"
@@ -212,7 +212,7 @@ def test_who_may_talk_to_whom_is_said_on_both_sides(overlay: str) -> None:
     allowed_in = {(who, one, at) for one in policies for who, at in peers(policies[one], "ingress") if who in policies}
     assert allowed_out == allowed_in
     asking = {(name, "auth", "api") for name in ("ingest", "status", "fulfilment", "ledger", "webhooks")}
-    asking.add(("ingest", "validator", "api"))
+    asking |= {("ingest", "validator", "api"), ("portal", "auth", "admin")}
     assert allowed_out == asking | {
         (name, "valkey", "valkey") for name in ("ingest", "status", "fulfilment", "ledger", "webhooks")
     }
@@ -220,7 +220,7 @@ def test_who_may_talk_to_whom_is_said_on_both_sides(overlay: str) -> None:
 
 @each_overlay
 def test_everyone_reaches_the_servers_that_he_is_told_of(overlay: str) -> None:
-    for name in (*NAMES, "operator"):
+    for name in (*KAFKA_NAMES, "operator"):
         variables = environment(overlay, name)
         allowed = peers(by_kind(overlay, "NetworkPolicy")[name], "egress")
         port = int(variables["KAFKA_BOOTSTRAP_SERVERS"].rpartition(":")[2])

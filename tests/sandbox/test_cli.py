@@ -42,7 +42,17 @@ def test_up_returns_when_all_is_ready_and_parts_come_and_go_at_their_address(che
     assert "already running" in checkout.command("up", "--port", str(free_port()), code=1)
 
     before = checkout.status()
-    assert set(before) == {"gateway", "auth", "ingest", "validator", "status", "fulfilment", "ledger", "webhooks"}
+    assert set(before) == {
+        "gateway",
+        "auth",
+        "ingest",
+        "validator",
+        "status",
+        "fulfilment",
+        "ledger",
+        "webhooks",
+        "portal",
+    }
     assert {row["state"] for row in before.values()} == {"ready"}
 
     os.kill(before["validator"]["pid"], signal.SIGKILL)

@@ -17,7 +17,7 @@ from sandbox import paths
 from sandbox.gateway import Gateway
 from tests.chassis.eventually import until
 
-SERVICES = ("auth", "ingest", "status", "fulfilment", "webhooks")
+SERVICES = ("auth", "ingest", "status", "fulfilment", "webhooks", "portal")
 
 
 class Upstream:
@@ -96,6 +96,9 @@ async def customer(gateway: Gateway) -> AsyncIterator[aiohttp.ClientSession]:
         ("/common-status/v1/12345/job/x/events", "status"),
         ("/events/v1/oauth2/token", "auth"),
         ("/events/v1/12345/events?rows=1", "webhooks"),
+        ("/", "portal"),
+        ("/portal", "portal"),
+        ("/portal/jobs?state=FAILED", "portal"),
     ],
 )
 async def test_each_path_goes_to_its_service(customer: aiohttp.ClientSession, path: str, service: str) -> None:

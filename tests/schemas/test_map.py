@@ -15,7 +15,7 @@ def declared_topics(service: str, what: str) -> set[str]:
     """Return the topics that the service's docstring lists after `what`."""
     module = importlib.import_module(f"services.{service}")
     (listed,) = re.findall(rf"^{what}: +(.+(?:\n +.+)*)$", module.__doc__ or "", re.MULTILINE)
-    return set(re.split(r",\s+", listed))
+    return set(re.split(r",\s+", listed)) - {"nothing"}
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -26,4 +26,5 @@ def test_a_service_reads_and_writes_what_the_list_of_topics_says(service: str) -
 
 def test_every_service_that_the_list_names_is_there() -> None:
     named = {name for topic in TOPICS for name in (*topic.written_by, *topic.read_by)}
-    assert set(SERVICES) <= named
+    using_kafka = {each for each in SERVICES if declared_topics(each, "Reads") | declared_topics(each, "Writes")}
+    assert using_kafka == set(SERVICES) - {"portal"} <= named

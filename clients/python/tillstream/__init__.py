@@ -23,7 +23,7 @@ from tillstream.errors import (
     UnreachableError,
 )
 from tillstream.http import VERSION as __version__  # noqa: N811 - the name that is usual in modules
-from tillstream.http import RetryPolicy
+from tillstream.http import ItemPage, RetryPolicy
 
 __all__ = [
     "ApiError",
@@ -32,6 +32,7 @@ __all__ = [
     "Client",
     "ConflictError",
     "InvalidRequestError",
+    "ItemPage",
     "NotAllowedError",
     "NotFinishedError",
     "NotFoundError",

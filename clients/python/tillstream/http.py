@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import Generic, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -187,3 +187,14 @@ class Page(msgspec.Struct, frozen=True):
 
     result: list[msgspec.Raw]
     pagination: Pagination | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPage(Generic[T]):
+    """One page of a list, for those who page themselves: the token continues behind it, None at the end.
+
+    Of a job that has not ended, the last page has a token, too: it continues with what is decided later.
+    """
+
+    items: list[T]
+    next_page_token: str | None

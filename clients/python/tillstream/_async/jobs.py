@@ -10,7 +10,7 @@ from msgspec import Struct
 from tillstream._async.runtime import async_sleep
 from tillstream._async.transport import AsyncTransport
 from tillstream.errors import NotFinishedError, NotFoundError
-from tillstream.http import STATUS, decode, is_young
+from tillstream.http import STATUS, ItemPage, decode, is_young
 from tillstream.models import Event, Job, Kind, Mode, Outcome, RecordResult
 
 MAX_SERVER_WAIT_S = 20
@@ -73,6 +73,23 @@ class AsyncJobs:
         async for job in self._transport.pages(STATUS, f"{self._path}/jobs", Job, **params, **bounds):
             yield job
 
+    async def list_page(
+        self,
+        *,
+        state: str | None = None,
+        kind: Kind | None = None,
+        mode: Mode | None = None,
+        since: datetime | date | None = None,
+        until: datetime | date | None = None,
+        rows: int | None = None,
+        page_token: str | None = None,
+    ) -> ItemPage[Job]:
+        """Return one page of the site's jobs, newest first; its token is good for the same filters only."""
+        params = {"state": state, "type": kind, "mode": mode, "rows": rows}
+        bounds = {"from": since and since.isoformat(), "to": until and until.isoformat()}
+        path = f"{self._path}/jobs"
+        return await self._transport.page(STATUS, path, Job, page_token=page_token, **params, **bounds)
+
     async def events(
         self, job_id: str, *, show_all: bool = False, order: str | None = None, rows: int | None = None
     ) -> AsyncIterator[Event]:
@@ -92,6 +109,18 @@ class AsyncJobs:
         path = f"{self._job(job_id)}/records"
         async for record in self._transport.pages(STATUS, path, RecordResult, outcome=outcome, rows=rows):
             yield record
+
+    async def records_page(
+        self,
+        job_id: str,
+        *,
+        outcome: Outcome | None = None,
+        rows: int | None = None,
+        page_token: str | None = None,
+    ) -> ItemPage[RecordResult]:
+        """Return one page of the records of a job; its token is good for the same outcome only."""
+        path = f"{self._job(job_id)}/records"
+        return await self._transport.page(STATUS, path, RecordResult, page_token=page_token, outcome=outcome, rows=rows)
 
     def _job(self, job_id: str) -> str:
         return f"{self._path}/job/{quote(job_id, safe='')}"

@@ -16,6 +16,7 @@ from tillstream.http import (
     USER_AGENT,
     Api,
     Credentials,
+    ItemPage,
     Page,
     RetryPolicy,
     api_error,
@@ -121,17 +122,31 @@ class AsyncTransport:
         """Return the model that a GET answers with."""
         return decode((await self.request(api, "GET", path, params=params)).body, type_)
 
+    async def page(
+        self, api: Api, path: str, type_: type[T], *, page_token: str | None = None, **params: Any
+    ) -> ItemPage[T]:
+        """Return one page of a list: the first one, or that of a page token."""
+        page = await self.get(api, path, Page, **params, page=page_token)
+        following = page.pagination.next_page_token if page.pagination is not None else None
+        return ItemPage([decode(bytes(item), type_) for item in page.result], following)
+
     async def pages(self, api: Api, path: str, type_: type[T], **params: Any) -> AsyncIterator[T]:
         """Yield the items of all pages."""
         token: str | None = None
         while True:
-            page = await self.get(api, path, Page, **params, page=token)
-            for item in page.result:
-                yield decode(bytes(item), type_)
-            following = page.pagination.next_page_token if page.pagination is not None else None
-            if following is None or not page.result:
+            page = await self.page(api, path, type_, page_token=token, **params)
+            for item in page.items:
+                yield item
+            if page.next_page_token is None or not page.items:
                 return
-            token = following
+            token = page.next_page_token
+
+    async def access_token(self, api: Api) -> str:
+        """Return a token for an API, for a request that this library has no method for; it is not yet expired.
+
+        Raises `NotAllowedError` if the credentials are wrong (401) or may not use the API (400, 403).
+        """
+        return await self._token(api, monotonic() + self.retry.max_wait_s)
 
     async def _token(self, api: Api, deadline: float) -> str:
         """Return a token of the API's audience, fetched at most once at a time and renewed before it expires."""

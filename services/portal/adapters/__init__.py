@@ -1,0 +1,1 @@
+"""What the portal's flows need, on MongoDB and over HTTP."""

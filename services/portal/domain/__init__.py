@@ -1,0 +1,1 @@
+"""What the portal knows, without I/O."""

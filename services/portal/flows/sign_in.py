@@ -1,0 +1,137 @@
+"""Signing in and out."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from services.chassis.http.rate_limit import RateLimit
+from services.chassis.security.audit import AuditLog
+from services.portal import metrics
+from services.portal.domain.session import TOUCH_US, Session
+from services.portal.ports import Authority, SessionStore
+
+MAX_CREDENTIAL_CHARACTERS = 256
+# People paste secrets into the wrong field: the id that was entered is not logged.
+UNKNOWN_CLIENT = "unknown client"
+
+
+class Refusal(StrEnum):
+    """Why a sign-in is refused."""
+
+    WRONG = "wrong"
+    THROTTLED = "throttled"
+    NO_RIGHTS = "no_rights"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deps:
+    """Everything that signing in may touch. `failures` counts by address and by client id within a minute."""
+
+    authority: Authority
+    sessions: SessionStore
+    failures: RateLimit
+    max_failures: int
+    audit: AuditLog
+    now_us: Callable[[], int]
+    new_secret: Callable[[], str]
+    on_end: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A new session, and the cookie that stands for it."""
+
+    cookie: str
+    session: Session
+
+
+def session_id_of(cookie: str) -> str:
+    """Return the id under which the session of a cookie is stored."""
+    return hashlib.sha256(cookie.encode()).hexdigest()
+
+
+async def sign_in(client_id: str, client_secret: str, *, source: str, deps: Deps) -> SignedIn | Refusal:
+    """Begin a session, always with a new id. Raises `UnavailableError`."""
+    if _is_throttled(client_id, source, deps):
+        return _refuse(Refusal.THROTTLED, source, deps)
+    is_possible = (
+        0 < len(client_id) <= MAX_CREDENTIAL_CHARACTERS and 0 < len(client_secret) <= MAX_CREDENTIAL_CHARACTERS
+    )
+    grant = await deps.authority.inspect(client_id, client_secret) if is_possible else None
+    if grant is None:
+        _count_failure(client_id, source, deps)
+        return _refuse(Refusal.WRONG, source, deps)
+    if not grant.scopes:
+        return _refuse(Refusal.NO_RIGHTS, source, deps)
+    cookie, now_us = deps.new_secret(), deps.now_us()
+    session = Session(
+        id=session_id_of(cookie),
+        client_id=client_id,
+        client_secret=client_secret,
+        grant=grant,
+        created_us=now_us,
+        seen_us=now_us,
+    )
+    await deps.sessions.add(session)
+    metrics.SIGN_INS.labels("signed_in").inc()
+    deps.audit.record("signed in", actor=client_id, source=source, site=grant.site)
+    return SignedIn(cookie, session)
+
+
+async def find_session(cookie: str, deps: Deps, *, is_used: bool) -> Session | None:
+    """Return the session of a cookie if it has not ended. Raises `UnavailableError`.
+
+    It is used by what a person does, not by what a page fetches by itself.
+    """
+    session = await deps.sessions.find(session_id_of(cookie))
+    if session is None:
+        return None
+    now_us = deps.now_us()
+    if now_us >= session.ends_us:
+        await _end(session.id, "expired", deps)
+        return None
+    if is_used and now_us - session.seen_us >= TOUCH_US:
+        await deps.sessions.touch(session.id, seen_us=now_us)
+    return session
+
+
+async def sign_out(session: Session, *, source: str, deps: Deps) -> None:
+    """End a session, in all tabs and on all replicas. Raises `UnavailableError`."""
+    if await _end(session.id, "signed_out", deps):
+        deps.audit.record("signed out", actor=session.client_id, source=source, site=session.grant.site)
+
+
+async def end_refused_session(session: Session, *, source: str, deps: Deps) -> None:
+    """End a session whose credentials auth no longer accepts. Raises `UnavailableError`."""
+    if await _end(session.id, "revoked", deps):
+        deps.audit.record("session ended", actor=session.client_id, source=source, reason="revoked")
+
+
+async def _end(session_id: str, reason: str, deps: Deps) -> bool:
+    was_there = await deps.sessions.delete(session_id)
+    if was_there:
+        metrics.SESSIONS_ENDED.labels(reason).inc()
+    deps.on_end(session_id)
+    return was_there
+
+
+def _is_throttled(client_id: str, source: str, deps: Deps) -> bool:
+    return any(not deps.failures.has_quota(key, limit=limit) for key, limit in _limits(client_id, source, deps))
+
+
+def _count_failure(client_id: str, source: str, deps: Deps) -> None:
+    for key, limit in _limits(client_id, source, deps):
+        deps.failures.acquire(key, limit=limit)
+
+
+def _limits(client_id: str, source: str, deps: Deps) -> list[tuple[str, int]]:
+    # A client id may be tried from several addresses: its owner must not be locked out by one of them.
+    digest = hashlib.sha256(client_id.encode("utf-8", "replace")).hexdigest()
+    return [(f"address:{source}", deps.max_failures), (f"client:{digest}", 3 * deps.max_failures)]
+
+
+def _refuse(refusal: Refusal, source: str, deps: Deps) -> Refusal:
+    metrics.SIGN_INS.labels(str(refusal)).inc()
+    deps.audit.record("sign-in refused", actor=UNKNOWN_CLIENT, source=source, reason=str(refusal))
+    return refusal

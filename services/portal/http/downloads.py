@@ -1,0 +1,144 @@
+"""Records of an import as files."""
+
+import asyncio
+import csv
+import io
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from services.chassis.runtime.logs import logger
+from services.portal.domain.jobs import JobView
+from services.portal.domain.record_table import columns, describe_faults, neutralise, rows
+from services.portal.http.jobs import BASE, SCOPE, JobPages, parse_outcome
+from services.portal.http.pages import Pages
+from services.portal.http.rendering import SECURITY_HEADERS
+from services.portal.http.visits import PageError, Visit
+from tillstream import TillstreamError
+from tillstream.models import Outcome, RecordResult
+from tillstream.sources.columns import ERRORS_COLUMN
+from tillstream.xlsx import MAX_CELL_CHARACTERS, write_sheet
+
+READ_ROWS = 1_000
+MAX_SHEET_ROWS = 100_000
+CHUNK_ROWS = 500
+MEDIA_TYPES = {
+    "csv": "text/csv; charset=utf-8",
+    "ndjson": "application/x-ndjson",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+_LOG = logger(__name__)
+# It tells spreadsheets that the file is UTF-8.
+_BYTE_ORDER_MARK = "\ufeff"
+
+
+class DownloadPages:
+    """Files of records."""
+
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        """All routes."""
+        return [self._pages.get(BASE + "/{jobId}/records.{format:csv|ndjson|xlsx}", self.download, scope=SCOPE)]
+
+    async def download(self, visit: Visit) -> web.StreamResponse:
+        """The records of an outcome; failed ones as they were sent, with their errors."""
+        job = await JobPages.find_job(visit)
+        format_ = visit.request.match_info["format"]
+        outcome = parse_outcome(visit.query)
+        records = visit.client.jobs.records(job.id, outcome=outcome, rows=READ_ROWS)
+        name = f"{outcome or 'records'}-{job.short_id}.{format_}"
+        headers = SECURITY_HEADERS | {
+            "Cache-Control": "no-store",
+            "Content-Type": MEDIA_TYPES[format_],
+            "Content-Disposition": f'attachment; filename="{name}"',
+        }
+        if format_ == "xlsx":
+            return web.Response(body=await _to_sheet(records, job, outcome), headers=headers)
+        parts = _to_csv(records, job, outcome) if format_ == "csv" else _to_ndjson(records, outcome)
+        # The first part comes before the headers: an error until then is a page.
+        first = await anext(parts)
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(visit.request)
+        await response.write(first)
+        try:
+            async for part in parts:
+                await response.write(part)
+        except TillstreamError as error:
+            # The browser must not take what it has for the whole.
+            _LOG.warning("download broken off", error=type(error).__name__)
+            if visit.request.transport is not None:
+                visit.request.transport.abort()
+            return response
+        await response.write_eof()
+        return response
+
+
+def _kind(job: JobView) -> str:
+    return job.kind.lower()
+
+
+async def _to_csv(records: AsyncIterator[RecordResult], job: JobView, outcome: Outcome | None) -> AsyncIterator[bytes]:
+    headings = columns(_kind(job), has_records=outcome == "failed")
+    text = io.StringIO()
+    writer = csv.writer(text)
+    text.write(_BYTE_ORDER_MARK)
+    writer.writerow(headings)
+    written = 0
+    async for record in records:
+        for row in rows(record, _kind(job), has_records=outcome == "failed"):
+            writer.writerow(neutralise(row, headings))
+            written += 1
+        if written >= CHUNK_ROWS:
+            yield text.getvalue().encode("utf-8", "replace")
+            text.seek(0)
+            text.truncate()
+            written = 0
+    yield text.getvalue().encode("utf-8", "replace")
+
+
+async def _to_ndjson(records: AsyncIterator[RecordResult], outcome: Outcome | None) -> AsyncIterator[bytes]:
+    lines: list[bytes] = []
+    async for record in records:
+        if outcome == "failed" and isinstance(record.record, dict):
+            shown: dict[str, Any] = {**record.record, ERRORS_COLUMN: describe_faults(record)}
+        else:
+            shown = {
+                "index": record.index,
+                "id": record.id,
+                "orderId": record.order_id,
+                "returnId": record.return_id,
+                "userId": record.user_id,
+                "outcome": record.outcome,
+                ERRORS_COLUMN: describe_faults(record),
+            }
+            shown = {name: value for name, value in shown.items() if value is not None}
+        lines.append(msgspec.json.encode(shown) + b"\n")
+        if len(lines) >= CHUNK_ROWS:
+            yield b"".join(lines)
+            lines.clear()
+    yield b"".join(lines)
+
+
+async def _to_sheet(records: AsyncIterator[RecordResult], job: JobView, outcome: Outcome | None) -> bytes:
+    table: list[Sequence[Any]] = []
+    async for record in records:
+        table += rows(record, _kind(job), has_records=outcome == "failed")
+        if len(table) > MAX_SHEET_ROWS:
+            back = ("Back to the import", f"{BASE}/{job.id}")
+            raise PageError(400, "Too many rows for a spreadsheet", "Download them as CSV instead.", back=back)
+    headings = columns(_kind(job), has_records=outcome == "failed")
+    return await asyncio.to_thread(_write_sheet, headings, table)
+
+
+def _write_sheet(headings: Sequence[str], table: Sequence[Sequence[Any]]) -> bytes:
+    # Its cells are texts, never formulas.
+    buffer = io.BytesIO()
+    with write_sheet(buffer, "records", columns=len(headings)) as sheet:
+        sheet.write_row(headings)
+        for row in table:
+            sheet.write_row([cell[:MAX_CELL_CHARACTERS] if isinstance(cell, str) else cell for cell in row])
+    return buffer.getvalue()

@@ -1,0 +1,51 @@
+"""Settings of the portal."""
+
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator
+
+from services.chassis.http.source_address import ProxySettings
+from services.chassis.runtime.settings import ApiSettings, HttpUrl, MongoSettings, ServiceSettings
+from services.chassis.security.keyed_cipher import parse_keys
+from services.portal.domain.origins import is_loopback
+
+
+class Settings(ServiceSettings, ApiSettings, MongoSettings, ProxySettings):
+    """Settings of the portal service."""
+
+    portal_url: HttpUrl = Field(
+        "http://127.0.0.1:8080",
+        description="Origin under which browsers reach the portal; https, except on a loopback address.",
+    )
+    portal_api_url: HttpUrl = Field(
+        "http://127.0.0.1:8080", description="Base URL of the public APIs: the gateway, as this process reaches it."
+    )
+    portal_admin_url: HttpUrl | None = Field(
+        None, description="Base URL of auth's admin API; without it operators cannot sign in."
+    )
+    portal_encryption_keys: SecretStr = Field(
+        description="Keys that encrypt sessions, 32 bytes each in base64, comma-separated; the first one encrypts."
+    )
+    portal_sign_ins_per_minute: int = Field(
+        10, ge=1, description="Failed sign-ins from one address in any minute, and thrice as many for one client id."
+    )
+    portal_max_streams: int = Field(
+        2_000, ge=1, description="Browsers that may follow live changes at the same time; others reload by hand."
+    )
+
+    @field_validator("portal_encryption_keys")
+    @classmethod
+    def _are_keys(cls, value: SecretStr) -> SecretStr:
+        parse_keys(value.get_secret_value())
+        return value
+
+    @field_validator("portal_url")
+    @classmethod
+    def _is_safe_origin(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.path.strip("/") or parts.query:
+            raise ValueError("must be an origin, without a path")
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            # A cookie without `Secure` could be read on the way.
+            raise ValueError("must be https, except on a loopback address")
+        return value.rstrip("/")

@@ -1,0 +1,39 @@
+// One stream of events for all tabs of this browser: the tab that holds the lock has it, and tells the others.
+const CHANNEL = "portal-live";
+const LOCK = "portal-live";
+
+export function follow(path, { onEvent, onSignedOut }) {
+  const channel = new BroadcastChannel(CHANNEL);
+  const receive = ({ type, id }) => {
+    if (type === "signed-out") onSignedOut();
+    else if (type === "event") onEvent(id);
+  };
+  channel.addEventListener("message", ({ data }) => receive(data));
+  const tell = (message) => {
+    channel.postMessage(message);
+    receive(message);
+  };
+  if (path && "locks" in navigator && "EventSource" in window) {
+    navigator.locks.request(LOCK, () => listen(path, tell));
+  }
+  return { announceSignOut: () => channel.postMessage({ type: "signed-out" }) };
+}
+
+// Resolves when the stream has ended for good: another tab may then try.
+function listen(path, tell) {
+  return new Promise((resolve) => {
+    const source = new EventSource(path);
+    const types = ["job.finished", "codes.available", "order.completed", "invoice.issued", "endpoint.disabled", "endpoint.recovered"];
+    for (const type of types) {
+      source.addEventListener(type, () => tell({ type: "event", id: type }));
+    }
+    source.addEventListener("signed-out", () => {
+      source.close();
+      tell({ type: "signed-out" });
+      resolve();
+    });
+    source.addEventListener("error", () => {
+      if (source.readyState === EventSource.CLOSED) resolve();
+    });
+  });
+}

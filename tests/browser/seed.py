@@ -1,0 +1,64 @@
+"""What the demo customer's site holds while pages are looked at: imports of all kinds, made through the public APIs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from tests.browser.page_cases import CUSTOMER
+from tillstream import Client
+
+API_KEY = "12345"
+IMPORTS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """What page paths may name."""
+
+    names: Mapping[str, str]
+
+
+def an_order(number: int, *, product: str = "4556", **fields: Any) -> dict[str, Any]:
+    """Return an order."""
+    line = {"productId": product, "quantity": 1 + number % 7, "unitPrice": Decimal("19.90")}
+    return {
+        "id": f"S{number:05}",
+        "userId": f"customer-{number % 13}",
+        "dateTime": "2026-11-30T08:00:00Z",
+        "currency": "EUR",
+        "lineItems": [line],
+        **fields,
+    }
+
+
+def sow(base: str) -> Seed:
+    """Import orders and returns: most are good, some fail for each of several reasons."""
+    with Client(base, *CUSTOMER, API_KEY) as client:
+        jobs = [
+            client.imports.send(
+                [an_order(100 * batch + number) for number in range(3 + batch % 5)], mode="online"
+            ).job_id
+            for batch in range(IMPORTS)
+        ]
+        good = jobs[-1]
+        job = client.imports.send(_orders_with_failures()).job_id
+        for each in (good, job):
+            client.jobs.wait(each, timeout_s=60)
+    return Seed({"job": job, "good_job": good})
+
+
+def _orders_with_failures() -> list[dict[str, Any]]:
+    orders = [an_order(90_000 + number) for number in range(100)]
+    for number in range(0, 100, 9):
+        orders[number] = an_order(90_000 + number, product="discontinued-<2024>")
+    for number in range(4, 100, 17):
+        orders[number] = an_order(
+            90_000 + number, product="not-in-the-catalogue-and-with-a-rather-long-identifier-0815"
+        )
+    for number in range(7, 100, 31):
+        orders[number]["dateTime"] = "yesterday"
+    for number in range(11, 100, 41):
+        del orders[number]["lineItems"][0]["quantity"]
+    orders[13]["currency"] = "EURO"
+    return orders

@@ -1,0 +1,170 @@
+"""The public APIs as the portal sees them: tokens, jobs and records of two sites, in memory."""
+
+import base64
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+import httpx2
+
+CUSTOMER, OTHER, RESELLER, OPERATOR = "customer-608", "customer-609", "reseller", "operator"
+SECRET = "right-secret-canary"
+SITES = {CUSTOMER: (608, "12345"), OTHER: (609, "67890"), RESELLER: (608, "12345"), OPERATOR: (0, "")}
+ALL_SCOPES = {
+    "common-status": "status:read",
+    "omnichannel": "orders:write returns:write",
+    "fulfilment": "orders:create orders:read codes:read invoices:read",
+    "ledger": "sales:read",
+    "events": "events:read webhooks:write",
+}
+SCOPES: dict[str, dict[str, str]] = {
+    CUSTOMER: ALL_SCOPES,
+    OTHER: ALL_SCOPES,
+    RESELLER: {"fulfilment": ALL_SCOPES["fulfilment"]},
+    OPERATOR: {"auth-admin": "admin"},
+}
+JOB = "7c1f7bd0-cdbe-11f0-8de9-0242ac120002"
+
+
+def a_job(job_id: str = JOB, *, total: int = 3, success: int = 2, failed: int = 1, **fields: Any) -> dict[str, Any]:
+    state = fields.pop("state", "COMPLETED_WITH_WARNING" if failed else "COMPLETED")
+    return {
+        "jobId": job_id,
+        "name": f"Total records = {total}. Success = {success}. Failed = {failed}",
+        "state": state,
+        "status": "PROCESSING",
+        "terminal": state not in ("RECEIVED", "VALIDATING"),
+        "jobCreated": "2026-11-30T10:15:00.123456789Z",
+        "lastModified": "2026-11-30T10:15:01.500Z",
+        "completedAt": "2026-11-30T10:15:01.500Z",
+        "duration": "00:00:01",
+        "baggage": {"records": {"total": total, "success": success, "failed": failed}},
+        "attributes": {"mode": "online", "type": "orders"},
+        **fields,
+    }
+
+
+def a_failed_record(index: int = 2, *, product: str | None = "9999", **record: Any) -> dict[str, Any]:
+    fault = (
+        {"code": "MISSING_FIELD", "field": "/lineItems/0/quantity", "message": "quantity is required"}
+        if product is None
+        else {
+            "code": "PRODUCT_NOT_FOUND",
+            "field": "/lineItems/0/productId",
+            "message": f"No product is found for product ID {product}",
+        }
+    )
+    line = {"productId": product or "4556", "quantity": 2, "unitPrice": "10.25"}
+    content = {"id": f"O{index}", "userId": "u1", "currency": "EUR", "lineItems": [line], **record}
+    return {
+        "index": index,
+        "id": content["id"],
+        "userId": "u1",
+        "outcome": "failed",
+        "faults": [{"retryable": product is not None, **fault}],
+        "record": content,
+    }
+
+
+def a_good_record(index: int = 0) -> dict[str, Any]:
+    return {"index": index, "id": f"O{index}", "userId": "u1", "outcome": "succeeded", "faults": []}
+
+
+class Apis:
+    """Answers requests. `fails` may return an answer instead; `jobs` and `records` are those of each API key."""
+
+    def __init__(self) -> None:
+        self.secrets = dict.fromkeys(SITES, SECRET)
+        self.jobs: dict[str, list[dict[str, Any]]] = {"12345": [], "67890": []}
+        self.records: dict[str, list[dict[str, Any]]] = {}
+        self.events: list[dict[str, Any]] = []
+        self.fails: Callable[[httpx2.Request], httpx2.Response | None] = lambda _request: None
+        self.token_requests = 0
+        self.requests: list[httpx2.Request] = []
+        self.zone = "Europe/Paris"
+        self.is_auth_away = False
+        self.feed: Callable[[httpx2.Request], Awaitable[httpx2.Response]] | None = None
+
+    async def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.endswith("/oauth2/token"):
+            return self._token(request)
+        if self.feed is not None and request.url.path.startswith("/events/"):
+            return await self.feed(request)
+        self.requests.append(request)
+        failure = self.fails(request)
+        return failure if failure is not None else self._answer(request)
+
+    def _token(self, request: httpx2.Request) -> httpx2.Response:
+        self.token_requests += 1
+        if self.is_auth_away:
+            raise httpx2.ConnectError("away")
+        form = {name: values[0] for name, values in parse_qs(request.content.decode()).items()}
+        client, api = form["client_id"], request.url.path.split("/")[1]
+        if self.secrets.get(client) != form["client_secret"]:
+            return httpx2.Response(401, json={"error": "invalid_client", "error_description": "no"})
+        scope = SCOPES[client].get(api)
+        if scope is None:
+            return httpx2.Response(400, json={"error": "unauthorized_client", "error_description": "no"})
+        site, key = SITES[client]
+        claims = {"sub": client, "site": site, "api_keys": [key] if key else [], "scope": scope}
+        payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
+        token = {"token_type": "bearer", "access_token": f"h.{payload}.s", "expires_in": 28_800}
+        return httpx2.Response(200, json=token)
+
+    def _answer(self, request: httpx2.Request) -> httpx2.Response:  # noqa: PLR0911 - a line for each route
+        parts = request.url.path.strip("/").split("/")
+        match parts:
+            case ["common-status", "v1", key, "jobs"]:
+                return self._page(request, [job for job in self.jobs[key] if _matches(job, request)])
+            case ["common-status", "v1", key, "job", job_id]:
+                found = [job for job in self.jobs[key] if job["jobId"] == job_id]
+                return (
+                    httpx2.Response(200, json={"summary": {"job": found[0]}}) if found else _problem(404, "NOT_FOUND")
+                )
+            case ["common-status", "v1", key, "job", job_id, "records"]:
+                if not any(job["jobId"] == job_id for job in self.jobs[key]):
+                    return _problem(404, "NOT_FOUND")
+                outcome = request.url.params.get("outcome")
+                records = [each for each in self.records.get(job_id, []) if outcome in (None, each["outcome"])]
+                return self._page(request, records)
+            case ["ledger", "v1", _, "reports", "sales"]:
+                return httpx2.Response(
+                    200, json={"asOf": "2026-11-30T10:00:00Z", "zone": self.zone, "reportCurrency": "EUR", "result": []}
+                )
+            case ["omnichannel", "api", "v1", _, "limits"]:
+                limits = {"recordsPerSecond": 100, "remaining": 75, "resetAfterSeconds": 1, "recordsPerRequest": 100}
+                return httpx2.Response(200, json=limits | {"bytesPerRequest": 1, "inflatedBytesPerRequest": 1})
+            case ["fulfilment", "v1", _]:
+                return httpx2.Response(200, json={"pagination": None, "result": []})
+        return _problem(404, "NOT_FOUND")
+
+    @staticmethod
+    def _page(request: httpx2.Request, items: list[dict[str, Any]]) -> httpx2.Response:
+        rows, token = int(request.url.params.get("rows", 50)), request.url.params.get("page")
+        if token is not None and not token.isdigit():
+            return _problem(400, "INVALID_PAGE_TOKEN")
+        start = int(token or 0)
+        following = str(start + rows) if len(items) > start + rows else None
+        page = {"rows": rows, "count": len(items[start : start + rows]), "nextPageToken": following}
+        return httpx2.Response(200, json={"pagination": page, "result": items[start : start + rows]})
+
+
+def _matches(job: dict[str, Any], request: httpx2.Request) -> bool:
+    params = request.url.params
+    return all(
+        wanted in (None, found)
+        for wanted, found in (
+            (params.get("state"), job["state"]),
+            (params.get("type"), job["attributes"]["type"]),
+            (params.get("mode"), job["attributes"]["mode"]),
+        )
+    )
+
+
+def _problem(status: int, code: str) -> httpx2.Response:
+    body = {"detail": "a reason", "code": code, "requestId": "r1", "status": status}
+    return httpx2.Response(status, json=body, headers={"Content-Type": "application/problem+json"})
+
+
+problem = _problem
