@@ -1,39 +1,49 @@
 """`python -m bench.attacks`: what one client that takes all it can get does to the services and to another client.
 
 One sandbox suffers one attack after another. For each: the resident memory of the services, and a good client's
-response times, idle and meanwhile. Exits with status 1 if a service exceeds its memory.
+response times, idle before each attack and meanwhile. Exits with status 1 if a service exceeds its memory.
 """
 
 import asyncio
 import json
 import sys
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from time import monotonic, perf_counter
-from typing import Annotated, Any
+from time import monotonic
+from typing import Annotated
 
 import aiohttp
 import psutil
 import typer
+import uvloop
 from rich.console import Console
 from rich.table import Table
 
 from bench import attack_data
-from bench.attackers import EVENTS, FULFILMENT, IMPORT, LEDGER, STATUS, Target
-from bench.environment import REPOSITORY, BenchSandbox, quantile, running_sandbox
+from bench.attackers import EVENTS, FULFILMENT, IMPORT, Target
+from bench.environment import REPOSITORY, BenchSandbox, quantile, run_python, running_sandbox
+from bench.good_client import (
+    APIS,
+    RATES,
+    GoodClient,
+    Measurement,
+    bearer,
+    nothing_measured,
+    prefer_this_process,
+    write_clients,
+)
+from bench.rounds import MAX_FOREIGN_SHARE, MachineWatch
 from services.chassis.avro.schemas import Schemas
 
 MAX_RESIDENT_MIB = 300
+MAX_SLOWDOWN = 2.0
 SERVICES = ("auth", "ingest", "validator", "status", "fulfilment", "ledger", "webhooks")
-# The demo tenants: both have the default limits.
-ATTACKER = ("5934de97c95e1ced", "2l9dr0jkink11ad49hg93it52d", "12345")
-GOOD = ("7a81c2f04be96d35", "k3v09qmdw7pz1r5x8tj2bn6hcf", "67890")
-APIS = (IMPORT, STATUS, FULFILMENT, LEDGER, EVENTS)
-# Requests of the good client per second: below fulfilment's limit; a token takes a tenth of a second of CPU time.
-RATES = {"ingest": 20.0, "status": 20.0, "fulfilment": 8.0, "ledger": 20.0, "webhooks": 20.0, "auth": 2.0}
+# Of the first demo site, with the default limits.
+ATTACKER, API_KEY = ("5934de97c95e1ced", "2l9dr0jkink11ad49hg93it52d"), "12345"
+# Of an attack's length, for which the good client is measured alone before it.
+IDLE_SHARE, WARM_UP_S = 0.5, 1.0
 SAMPLE_S = 0.1
 DEADLINE_S = 120.0
 # Attack, the service that the good client uses meanwhile, and whether it goes through the gateway.
@@ -59,69 +69,87 @@ ATTACKS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
-    """Response times in seconds, and the highest resident memory in MiB by service."""
+class Attack:
+    """What an attack did: the good client's measurement, and the highest resident memory in MiB by service."""
 
-    times_s: list[float]
-    errors: Mapping[str, int]
+    name: str
+    service: str
+    measured: Measurement
     peak_mib: Mapping[str, float]
     answers: Mapping[str, int]
+    disturbance: str | None
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="Length of each attack and each idle measurement.")] = 8,
+    seconds: Annotated[float, typer.Option(help="Length of each attack.")] = 16,
     only: Annotated[str, typer.Option(help="Run these attacks only: names, separated by commas.")] = "",
 ) -> None:
     """Attack a sandbox and print a table."""
     with running_sandbox(load_tenant=False) as sandbox:
-        is_bounded = asyncio.run(measure(sandbox, seconds, only))
+        clients = write_clients(sandbox.directory)
+        run_python(["services", "init", "--tenants", str(clients)], sandbox.environment())
+        is_bounded = uvloop.run(measure(sandbox, seconds, only))
     sys.exit(0 if is_bounded else 1)
 
 
 async def measure(sandbox: BenchSandbox, seconds: float, only: str) -> bool:
     """Run all attacks; return whether all services kept within their memory."""
-    console = Console(width=150)
+    wanted = only.split(",") if only else [name for name, _, _ in ATTACKS] + ["closing"]
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         run = _Run(sandbox, session, seconds)
         await run.prepare()
-        rows = [(name, service, gateway) for name, service, gateway in ATTACKS if not only or name in only.split(",")]
-        idle = {service: await run.probe(service) for service in RATES if not only or _is_used(service, rows)}
-        table = Table(
-            *("attack", "answers", "good client", "idle p50, p99 ms", "meanwhile p50, p99, max ms", "p99 ÷ idle"),
-            "peak MiB",
-        )
-        peaks: dict[str, float] = {}
-        for name, service, gateway in rows:
-            found = await run.probe(service, partial(run.attack, name, through=gateway))
-            table.add_row(f"{name}{', gateway' if gateway else ''}", *_columns(service, idle[service], found))
-            _add_peaks(peaks, found)
-        if not only or "closing" in only.split(","):
-            found = await run.probe("fulfilment", run.close_day)
-            table.add_row("closing a day", *_columns("fulfilment", idle["fulfilment"], found))
-            _add_peaks(peaks, found)
+        is_preferred = prefer_this_process()
+        attacks = [
+            await run.suffer(f"{name}{', gateway' if gateway else ''}", service, partial(run.attack, name, gateway))
+            for name, service, gateway in ATTACKS
+            if name in wanted
+        ]
+        if "closing" in wanted:
+            attacks.append(await run.suffer("closing a day", "fulfilment", run.close_day))
+    return _report(attacks, run.idle, is_preferred=is_preferred)
+
+
+def _report(attacks: Sequence[Attack], idle: Mapping[str, Measurement], *, is_preferred: bool) -> bool:
+    console = Console(width=180)
+    table = Table(
+        *("attack", "answers", "good client", "requests", "idle p50, p99 ms", "meanwhile p50, p99, max ms"),
+        *("p99 ÷ idle", "own lag p99, max ms", "peak MiB", "disturbed by"),
+    )
+    for each in attacks:
+        table.add_row(*_columns(each, idle[each.service]))
     console.print(table)
-    console.print("peak resident MiB: " + ", ".join(f"{name} {peaks[name]:.0f}" for name in SERVICES if name in peaks))
+    if not is_preferred:
+        console.print("this process may not have priority over others: its lag is part of the good client's times")
+    peaks = {name: max(each.peak_mib[name] for each in attacks) for name in SERVICES}
+    console.print("peak resident MiB: " + ", ".join(f"{name} {mib:.0f}" for name, mib in peaks.items()))
+    slow = [each.name for each in attacks if _slowdown(each, idle[each.service]) >= MAX_SLOWDOWN]
+    console.print(f"p99 at least {MAX_SLOWDOWN:g} times the idle one: {'; '.join(slow) or 'never'}")
     return max(peaks.values()) <= MAX_RESIDENT_MIB
 
 
-def _is_used(service: str, rows: Sequence[tuple[str, str, bool]]) -> bool:
-    """Whether one of these attacks is on the service; without any, a day of fulfilment's is closed."""
-    return service in ({used for _, used, _ in rows} or {"fulfilment"})
+def _slowdown(attack: Attack, idle: Measurement) -> float:
+    return quantile(attack.measured.times_s, 0.99) / max(quantile(idle.times_s, 0.99), 1e-6)
 
 
-def _add_peaks(peaks: dict[str, float], found: Measurement) -> None:
-    for name, mib in found.peak_mib.items():
-        peaks[name] = max(peaks.get(name, 0.0), mib)
+def _columns(attack: Attack, idle: Measurement) -> list[str]:
+    measured = attack.measured
+    memory = ", ".join(f"{name} {mib:.0f}" for name, mib in attack.peak_mib.items())
+    return [
+        attack.name,
+        ", ".join(f"{status} × {count}" for status, count in sorted(attack.answers.items())),
+        attack.service + "".join(f", {status} × {count}" for status, count in sorted(measured.errors.items())),
+        f"{len(idle.times_s)}, {len(measured.times_s)}",
+        _milliseconds(idle.times_s, 0.5, 0.99),
+        _milliseconds(measured.times_s, 0.5, 0.99, 1.0),
+        f"{_slowdown(attack, idle):.1f}",
+        _milliseconds(measured.lags_s, 0.99, 1.0),
+        memory,
+        attack.disturbance or "",
+    ]
 
 
-def _columns(service: str, idle: Measurement, found: Measurement) -> list[str]:
-    before = ", ".join(f"{quantile(idle.times_s, share) * 1000:.1f}" for share in (0.5, 0.99))
-    meanwhile = ", ".join(f"{quantile(found.times_s, share) * 1000:.1f}" for share in (0.5, 0.99, 1.0))
-    errors = "".join(f", {status} × {count}" for status, count in sorted(found.errors.items()))
-    memory = ", ".join(f"{name} {mib:.0f}" for name, mib in found.peak_mib.items())
-    answers = ", ".join(f"{status} × {count}" for status, count in sorted(found.answers.items()))
-    slower = quantile(found.times_s, 0.99) / max(quantile(idle.times_s, 0.99), 1e-6)
-    return [answers, f"{service}{errors}", before, meanwhile, f"{slower:.1f}", memory]
+def _milliseconds(times_s: Sequence[float], *shares: float) -> str:
+    return ", ".join(f"{quantile(times_s, share) * 1000:.1f}" for share in shares)
 
 
 class _Run:
@@ -129,24 +157,22 @@ class _Run:
 
     def __init__(self, sandbox: BenchSandbox, session: aiohttp.ClientSession, seconds: float) -> None:
         self._endpoints = sandbox.endpoints
-        self._sandbox = sandbox
-        self._session = session
         self._seconds = seconds
+        self._pids = list(sandbox.processes().values())
         self._processes = {name: psutil.Process(pid) for name, pid in sandbox.processes().items() if name in SERVICES}
+        self._session = session
         self._gateway: str = self._endpoints["gateway"]
+        self._good = GoodClient(session, self._gateway)
         self._mongodb: str = self._endpoints["mongodb_uri"]
-        self._good: dict[str, str] = {}
         self._target: Target = {}
-        self._transactions: dict[str, str] = {}
-        self._job = ""
+        self._transaction = ""
+        self.idle: dict[str, Measurement] = {}
 
     async def prepare(self) -> None:
-        """Get tokens, place an order for each client, and store what attackers ask for."""
-        tokens = {api: await self._token(api, ATTACKER) for api in APIS}
-        self._good = {api: await self._token(api, GOOD) for api in APIS}
-        for name, headers in (("attacker", tokens), ("good", self._good)):
-            self._transactions[name] = await self._place_order(headers[FULFILMENT])
-        self._job = await self._import(self._good[IMPORT], GOOD[2])
+        """Prepare the good client, and store what attackers ask for."""
+        await self._good.prepare()
+        tokens = {api: await self._good.get_token(api, ATTACKER) for api in APIS}
+        self._transaction = await self._good.place_order(bearer(tokens[FULFILMENT]))
         endpoint = await self._create_endpoint(tokens[EVENTS])
         await attack_data.fill_events(self._mongodb, endpoint)
         await asyncio.to_thread(attack_data.fill_ledger, self._mongodb)
@@ -156,58 +182,44 @@ class _Run:
             "sale": attack_data.LARGE_SALE,
             "tokens": tokens,
             "job": await attack_data.fill_status(self._mongodb),
-            "small_job": await self._import(tokens[IMPORT], ATTACKER[2]),
+            "small_job": await self._good.import_orders(bearer(tokens[IMPORT]), API_KEY),
             "kafka": self._endpoints["kafka_bootstrap_servers"],
             "prefix": Schemas.load(REPOSITORY / "schemas")["order"].prefix.decode("latin-1"),
             "seconds": self._seconds,
         }
-        await asyncio.to_thread(attack_data.fill_orders, self._mongodb, self._transactions["attacker"])
+        await asyncio.to_thread(attack_data.fill_orders, self._mongodb, self._transaction)
 
-    async def probe(
-        self, service: str, attack: Callable[[], Awaitable[Mapping[str, int]]] | None = None
-    ) -> Measurement:
-        """Send the good client's requests on schedule during the attack, or for as long as one takes."""
-        times_s, errors = list[float](), Counter[str]()
+    async def suffer(self, name: str, service: str, attack: Callable[[], Awaitable[Mapping[str, int]]]) -> Attack:
+        """Measure the good client without the attack, which adds to `idle`, and during it."""
+        if service not in self.idle:
+            self.idle[service] = nothing_measured()
+            await self._good.measure(service, partial(asyncio.sleep, WARM_UP_S))
+        self.idle[service].add(
+            await self._good.measure(service, partial(asyncio.sleep, self._seconds * IDLE_SHARE)),
+        )
+        answers: Mapping[str, int] = {}
 
-        async def request(due: float) -> None:
-            try:
-                async with self._request(service) as response:
-                    await response.read()
-                    if response.status >= 300:
-                        errors[str(response.status)] += 1
-            except aiohttp.ClientError:
-                errors["reset"] += 1
-            times_s.append(perf_counter() - due)
+        async def run_attack() -> None:
+            nonlocal answers
+            answers = await attack()
 
-        async def request_on_schedule() -> None:
-            began = perf_counter()
-            async with asyncio.TaskGroup() as group:
-                number = 0
-                while not is_over.is_set():
-                    due = began + number / RATES[service]
-                    await asyncio.sleep(max(due - perf_counter(), 0))
-                    group.create_task(request(due))
-                    number += 1
-
-        is_over = asyncio.Event()
+        watch = MachineWatch(self._pids)
         async with self._peaks() as peaks:
-            requests = asyncio.create_task(request_on_schedule())
-            answers = await attack() if attack is not None else {}
-            if attack is None:
-                await asyncio.sleep(self._seconds)
-            is_over.set()
-            await requests
-        return Measurement(times_s, errors, peaks, answers)
+            measured = await self._good.measure(service, run_attack)
+        disturbance = watch.disturbance(max_foreign_share=MAX_FOREIGN_SHARE)
+        return Attack(name, service, measured, peaks, answers, disturbance)
 
-    async def attack(self, name: str, *, through: bool) -> Mapping[str, int]:
+    async def attack(self, name: str, through_gateway: bool) -> Mapping[str, int]:  # noqa: FBT001 - of a row of ATTACKS
         """Run an attacker's process; return how often each status was the answer."""
         services = {name: ports["api"] for name, ports in self._endpoints["services"].items() if ports}
-        addresses = dict.fromkeys(RATES, self._gateway) if through else {each: services[each] for each in RATES}
+        addresses = dict.fromkeys(RATES, self._gateway) if through_gateway else {each: services[each] for each in RATES}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "bench.attackers", name),
             cwd=REPOSITORY,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            # Its priority is its session's: see `bench.attackers`.
+            start_new_session=True,
         )
         output, _ = await process.communicate(json.dumps(self._target | addresses).encode())
         answers: Mapping[str, int] = json.loads(output)["answers"]
@@ -215,7 +227,7 @@ class _Run:
 
     async def close_day(self) -> Mapping[str, int]:
         """Store a day that has ended, and wait until it is closed."""
-        order = await asyncio.to_thread(attack_data.fill_day, self._mongodb, self._transactions["attacker"])
+        order = await asyncio.to_thread(attack_data.fill_day, self._mongodb, self._transaction)
         began = monotonic()
         while not await asyncio.to_thread(attack_data.is_closed, self._mongodb, order):
             if monotonic() - began > DEADLINE_S:
@@ -239,66 +251,15 @@ class _Run:
         finally:
             task.cancel()
 
-    def _request(self, service: str) -> Any:
-        if service == "ingest":
-            url = f"{self._gateway}{IMPORT}/{GOOD[2]}/orders/users/u1"
-            return self._session.put(url, json=_order(), headers=_bearer(self._good[IMPORT]))
-        if service == "status":
-            url = f"{self._gateway}{STATUS}/{GOOD[2]}/job/{self._job}/events"
-            return self._session.get(url, headers=_bearer(self._good[STATUS]))
-        if service == "auth":
-            form = {"grant_type": "client_credentials", "client_id": GOOD[0], "client_secret": GOOD[1]}
-            return self._session.post(f"{self._gateway}{IMPORT}/oauth2/token", data=form)
-        if service == "ledger":
-            url = f"{self._gateway}{LEDGER}/{GOOD[2]}/users/u1/orders"
-            return self._session.get(url, headers=_bearer(self._good[LEDGER]))
-        if service == "webhooks":
-            url = f"{self._gateway}{EVENTS}/{GOOD[2]}/events"
-            return self._session.get(url, headers=_bearer(self._good[EVENTS]))
-        url = f"{self._gateway}{FULFILMENT}/orders/{self._transactions['good']}"
-        return self._session.get(url, headers=_bearer(self._good[FULFILMENT]))
-
-    async def _token(self, api: str, client: tuple[str, str, str]) -> str:
-        form = {"grant_type": "client_credentials", "client_id": client[0], "client_secret": client[1]}
-        async with self._session.post(f"{self._gateway}{api}/oauth2/token", data=form) as response:
-            response.raise_for_status()
-            return str((await response.json())["access_token"])
-
-    async def _place_order(self, token: str) -> str:
-        body = {"products": [{"sku": "DEMO-INSTANT", "quantity": 1}]}
-        url = f"{self._gateway}{FULFILMENT}/orders"
-        async with self._session.post(url, json=body, headers=_bearer(token)) as response:
-            response.raise_for_status()
-            return str((await response.json())["transactionId"])
-
     async def _create_endpoint(self, token: str) -> str:
         """Create an endpoint that is disabled at once: nothing is sent to it."""
-        url, headers = f"{self._gateway}{EVENTS}/{ATTACKER[2]}/endpoints", _bearer(token)
+        url, headers = f"{self._gateway}{EVENTS}/{API_KEY}/endpoints", bearer(token)
         async with self._session.post(url, json={"url": "https://attacker.example/"}, headers=headers) as response:
             response.raise_for_status()
             endpoint = str((await response.json())["id"])
         async with self._session.patch(f"{url}/{endpoint}", json={"enabled": False}, headers=headers) as response:
             response.raise_for_status()
         return endpoint
-
-    async def _import(self, token: str, api_key: str) -> str:
-        url = f"{self._gateway}{IMPORT}/{api_key}/orders"
-        async with self._session.post(url, json=[_order()] * 50, headers=_bearer(token)) as response:
-            response.raise_for_status()
-            return str((await response.json())["jobId"])
-
-
-def _order() -> dict[str, Any]:
-    return {
-        "id": "attacked",
-        "userId": "u1",
-        "dateTime": "2024-05-01T10:00:00+02:00",
-        "lineItems": [{"productId": "4556", "quantity": 1, "unitPrice": 9.99}],
-    }
-
-
-def _bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
 
 
 if __name__ == "__main__":
