@@ -10,11 +10,16 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from services.fulfilment.domain.listing import MAX_PAGE_BYTES
+from services.fulfilment.adapters import transactions
+from services.fulfilment.domain.listing import MAX_PAGE_BYTES, TransactionQuery
+from services.fulfilment.wire.documents import transaction_document
+from tests.chassis.eventually import until
 from tests.fulfilment.api_fixtures import ORDERS, V1, ApiClient, api, assert_problem
+from tests.fulfilment.harness import Harness
+from tests.support.turns import turns
 from tests.support.unsent_bytes import UnsentBytes
 
-__all__ = ["api"]
+__all__ = ["api", "turns"]
 
 MAX_ROW_BYTES = 40_000
 MAX_HOLD_S = 0.05
@@ -55,6 +60,36 @@ async def test_a_page_is_read_in_portions(api: ApiClient, monkeypatch: pytest.Mo
     page = await api.read(ORDERS, rows="5")
     assert page["pagination"]["count"] == min(orders, 5)
     assert (page["pagination"]["nextPageToken"] is None) == (orders <= 5)
+
+
+@pytest.mark.parametrize("path", [ORDERS, V1 + "/invoices", V1 + "/purchase-orders/{id}"])
+async def test_lists_of_a_client_are_rendered_one_after_the_other(api: ApiClient, path: str) -> None:
+    """Breaks: one client asks for ten pages of large orders at once; all were decoded between two turns of others."""
+    await api.order(("CARD", 1))
+    api.harness.clock.advance(days=1)
+    await api.harness.close_days()
+    order_id = (await api.read(V1 + "/invoices"))["result"][0]["purchaseOrderId"]
+    async with api.page_limits.rendering("good"):
+        waiting = asyncio.create_task(api.call("GET", path.format(id=order_id)))
+        await until(lambda: api.page_limits._waiting["good"] == 2)
+        assert (await api.call("GET", ORDERS, token="colleague")).status == 200
+        assert not waiting.done()
+    assert (await waiting).status == 200
+
+
+async def test_other_tasks_run_while_large_orders_are_decoded(
+    mongo_harness: Harness, monkeypatch: pytest.MonkeyPatch, turns: list[int]
+) -> None:
+    placed = (await mongo_harness.place(("CARD", 1))).transaction
+    document = transaction_document(replace(placed, lines=placed.lines * 100))
+
+    async def fetch_all(_cursor: Any) -> list[Any]:
+        return [document] * 10
+
+    monkeypatch.setattr(transactions, "fetch_all", fetch_all)
+    before = turns[0]
+    assert len(await mongo_harness.transactions.find_page(TransactionQuery(site=placed.site))) == 10
+    assert turns[0] - before >= 10
 
 
 async def test_invoices_and_purchase_orders_have_such_pages_too(

@@ -4,22 +4,25 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
+from types import ModuleType
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from services.chassis.http import page_limits
+from services.webhooks.adapters import delivery_store
 from services.webhooks.domain.delivery import MAX_ANSWER_CHARS, Delivery, DeliveryState, Outcome
 from services.webhooks.domain.event import FeedEvent
-from services.webhooks.http import feed
+from services.webhooks.http import feed, responses
 from services.webhooks.http.endpoints import MAX_PAGE_BYTES
+from tests.support.turns import turns
 from tests.support.unsent_bytes import UnsentBytes
 from tests.webhooks.api_fixtures import FeedClient, build_client, read_frames
 from tests.webhooks.events import NOON_US, SITE, an_event, some_events
 from tests.webhooks.sender_harness import SenderHarness, harness
 
-__all__ = ["harness"]
+__all__ = ["harness", "turns"]
 
 BASE = "/events/v1/12345"
 STREAM = {"Accept": "text/event-stream"}
@@ -63,6 +66,39 @@ async def test_a_page_of_deliveries_ends_at_a_number_of_bytes_and_the_next_one_c
             break
         query["page"] = page["pagination"]["nextPageToken"]
     assert [each for each in seen if each] == list(range(70, 0, -1))
+
+
+@pytest.mark.parametrize("step", [(delivery_store, "from_document"), (responses, "delivery")])
+async def test_other_tasks_run_between_deliveries_with_many_tries(
+    api: FeedClient,
+    harness: SenderHarness,
+    turns: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    step: tuple[ModuleType, str],
+) -> None:
+    """Breaks: a client asks for deliveries that were tried often; 25 were decoded, and rendered, between two turns."""
+    endpoint, _ = await harness.create()
+    failed = [replace(DELIVERY, endpoint=endpoint.id, sequence=number) for number in range(1, 11)]
+    await harness.deliveries.save(failed, added_tries=50)
+    taken_at, take_step = list[int](), getattr(*step)
+
+    def record(value: Any, *others: Any) -> Any:
+        if len(value["tries"] if isinstance(value, dict) else value.tries) > 1:
+            taken_at.append(turns[0])
+        return take_step(value, *others)
+
+    monkeypatch.setattr(*step, record)
+    assert (await api.get(f"{BASE}/endpoints/{endpoint.id}/deliveries", rows=500)).status == 200
+    assert len(taken_at) == len(set(taken_at)) >= 10
+
+
+async def test_other_tasks_run_while_a_stream_is_rendered(turns: list[int]) -> None:
+    """Breaks: one client opens hundreds of streams of a long feed; 200 cursors were signed between two turns."""
+    events = [FeedEvent(number, "v", "job.finished", "{}", NOON_US) for number in range(200)]
+    before = turns[0]
+    frames = await feed.render_frames(events, lambda event: f"{event.sequence} ".encode())
+    assert turns[0] - before >= 8
+    assert frames.split() == [str(number).encode() for number in range(200)]
 
 
 @pytest.mark.parametrize("rows", [3, 25, 30])

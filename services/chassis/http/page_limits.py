@@ -20,6 +20,8 @@ MIB = 1024 * 1024
 # A page of large records takes some 40 MB while it is rendered.
 MAX_RENDERING = 2
 MAX_UNSENT_BYTES, MAX_UNSENT_BYTES_PER_CLIENT = 32 * MIB, 12 * MIB
+# A body of this size takes a millisecond or two.
+LARGE_BYTES = 65_536
 # A shorter rendering is followed by no pause. A longer pause would punish a client for a database that is slow.
 MIN_PAUSE_S, MAX_PAUSE_S = 0.001, 2.0
 # A client that has sent nothing for so long is delayed by nobody.
@@ -41,9 +43,13 @@ def _call_later(delay_s: float, function: Callable[[], None]) -> None:
 
 
 class Rendering:
-    """A rendering in progress. `is_large` may be set to False once its size is known: then no pause follows."""
+    """A rendering in progress; no pause follows if it turns out to be small."""
 
     is_large = True
+
+    def set_size(self, body_bytes: int) -> None:
+        """Note how large the body has become."""
+        self.is_large = body_bytes > LARGE_BYTES
 
 
 class PageLimits:

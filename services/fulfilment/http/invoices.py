@@ -17,7 +17,7 @@ from services.fulfilment.domain.ids import parse_id
 from services.fulfilment.domain.listing import InvoiceQuery, TransactionQuery
 from services.fulfilment.domain.purchase_order import PurchaseOrder
 from services.fulfilment.http import params, responses
-from services.fulfilment.http.authentication import Authenticator
+from services.fulfilment.http.authentication import Authenticator, Caller
 from services.fulfilment.ports import InvoiceRenderer, InvoiceStore, PurchaseOrderStore, TransactionReader
 
 BASE = "/fulfilment/v1"
@@ -54,7 +54,7 @@ class InvoicesApi:
         today = business_date(self.now_us(), caller.customer.time_zone).isoformat()
         day = params.parse_date(request.query, "date") or today
         orders = await self.purchase_orders.list_by_day(caller.site, day)
-        results = [await self._with_transactions(request, order) for order in orders]
+        results = [await self._with_transactions(request, caller, order) for order in orders]
         links = results[0][1] if len(results) == 1 else {}
         body = {"businessDate": day, "result": [order for order, _ in results]}
         return self.page_limits.json_response(caller.client_id, body, headers={**responses.PRIVATE, **links})
@@ -62,37 +62,39 @@ class InvoicesApi:
     async def get_purchase_order(self, request: web.Request) -> web.Response:
         """Return a purchase order: merged lines, totals, and a page of its transactions."""
         caller = await self.authenticator.authenticate_reader(request, SCOPE)
-        self.page_limits.check_unsent(caller.client_id)
         order = await self.purchase_orders.find(parse_id(request.match_info["id"]))
         if order is None or order.site != caller.site:
             raise Problem(404, "PURCHASE_ORDER_NOT_FOUND", "there is no such purchase order")
-        body, links = await self._with_transactions(request, order)
+        body, links = await self._with_transactions(request, caller, order)
         return self.page_limits.json_response(caller.client_id, body, headers={**responses.PRIVATE, **links})
 
     async def _with_transactions(
-        self, request: web.Request, order: PurchaseOrder
+        self, request: web.Request, caller: Caller, order: PurchaseOrder
     ) -> tuple[dict[str, Any], Mapping[str, str]]:
         """Return the purchase order with a page of its transactions, and the header that links to the next page."""
         query = TransactionQuery(site=order.site, rows=params.parse_page_rows(request.query), purchase_order=order.id)
-        page, pagination, links = await params.paginate(
-            request, query, self.transactions.find_page, responses.transaction_status, self.page_tokens
-        )
+        async with self.page_limits.rendering(caller.client_id) as rendering:
+            page, pagination, links = await params.paginate(
+                request, query, self.transactions.find_page, responses.transaction_status, self.page_tokens
+            )
+            rendering.set_size(sum(map(len, page)))
         body = responses.purchase_order(order, await self.transactions.totals(order.id))
         return {**body, "pagination": pagination, "transactions": page}, links
 
     async def list_invoices(self, request: web.Request) -> web.Response:
         """Return the customer's invoices and credit notes, newest first."""
         caller = await self.authenticator.authenticate_reader(request, SCOPE)
-        self.page_limits.check_unsent(caller.client_id)
         query = InvoiceQuery(
             site=caller.site,
             rows=params.parse_page_rows(request.query),
             from_date=params.parse_date(request.query, "from"),
             to_date=params.parse_date(request.query, "to"),
         )
-        page, pagination, links = await params.paginate(
-            request, query, self.invoices.find_page, responses.invoice, self.page_tokens
-        )
+        async with self.page_limits.rendering(caller.client_id) as rendering:
+            page, pagination, links = await params.paginate(
+                request, query, self.invoices.find_page, responses.invoice, self.page_tokens
+            )
+            rendering.set_size(sum(map(len, page)))
         return self.page_limits.json_response(
             caller.client_id, {"pagination": pagination, "result": page}, headers={**responses.PRIVATE, **links}
         )

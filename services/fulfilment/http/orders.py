@@ -133,7 +133,6 @@ class OrdersApi:
     async def list(self, request: web.Request) -> web.Response:
         """Return the customer's transactions, newest first."""
         caller = await self.authenticator.authenticate_reader(request, "orders:read")
-        self.page_limits.check_unsent(caller.client_id)
         query = TransactionQuery(
             site=caller.site,
             rows=params.parse_page_rows(request.query),
@@ -142,9 +141,11 @@ class OrdersApi:
             from_us=parse_from_us(request.query, caller.customer.time_zone),
             to_us=parse_to_us(request.query, caller.customer.time_zone),
         )
-        page, pagination, links = await params.paginate(
-            request, query, self.transactions.find_page, responses.transaction_status, self.page_tokens
-        )
+        async with self.page_limits.rendering(caller.client_id) as rendering:
+            page, pagination, links = await params.paginate(
+                request, query, self.transactions.find_page, responses.transaction_status, self.page_tokens
+            )
+            rendering.set_size(sum(map(len, page)))
         return self.page_limits.json_response(
             caller.client_id, {"pagination": pagination, "result": page}, headers={**responses.PRIVATE, **links}
         )

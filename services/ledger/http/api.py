@@ -34,8 +34,6 @@ FIRST_PORTION, LATER_PORTIONS = 10, 100
 # Reading and rendering an entry of this size, or with this number of lines, takes a fraction of a millisecond.
 MANY_BYTES = 4_096
 MANY_LINES = 40
-# A body of this size takes a millisecond or two.
-LARGE_BYTES = 65_536
 _JSON = {"content_type": params.JSON, "charset": "utf-8"}
 
 
@@ -109,7 +107,7 @@ class LedgerApi:
                 headers |= next_link(request, token)
             members["result"] = page
             body = responses.encode(members)
-            rendering.is_large = len(body) > LARGE_BYTES
+            rendering.set_size(len(body))
         return self.page_limits.response(client_id, body, headers=headers, **_JSON)
 
     async def _read_page(self, query: EntryQuery, rows: int) -> tuple[list[Raw], str | None]:
@@ -155,7 +153,7 @@ class LedgerApi:
                 raise responses.order_not_found()
             members = [await responses.render_entry(each, key, self._site_key) for each in entries]
             body = responses.encode({"result": members})
-            rendering.is_large = len(body) > LARGE_BYTES
+            rendering.set_size(len(body))
         return self.page_limits.response(client_id, body, headers=PRIVATE, **_JSON)
 
     async def sales(self, request: web.Request) -> web.Response:

@@ -1,5 +1,6 @@
 """Deliveries and replays in MongoDB. A delivery's `_id` is its endpoint and the sequence of its event."""
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
@@ -69,7 +70,11 @@ class MongoDeliveryStore:
         between = {"_id": {"$gte": f"{endpoint_id}:", "$lt": end}}
         with mongo_errors():
             found = await self._deliveries.find(between).sort("_id", -1).limit(rows + 1).to_list(None)
-        return [from_document(document, Delivery) for document in found]
+        page: list[Delivery] = []
+        for document in found:
+            page.append(from_document(document, Delivery))
+            await asyncio.sleep(0)
+        return page
 
 
 def _upsert(delivery: Delivery, now: datetime, added_tries: int) -> UpdateOne:

@@ -84,7 +84,7 @@ async def test_a_small_page_is_followed_by_no_pause_a_failed_one_is_and_no_pause
         async with limits.rendering("noisy"):
             raise LookupError
     async with limits.rendering("small") as rendering:
-        rendering.is_large = False
+        rendering.set_size(page_limits.LARGE_BYTES)
     async with limits.rendering("slow"):
         pass
     assert pauses == [0.25, page_limits.MAX_PAUSE_S]
