@@ -51,16 +51,14 @@ class JobsApi(Protocol):
     ) -> ItemPage[Job]:
         """Return a page of jobs, newest first."""
 
-    def records(
-        self, job_id: str, *, outcome: Outcome | None = None, rows: int | None = None
-    ) -> AsyncIterator[RecordResult]:
+    def records(self, job_id: str, *, outcome: Outcome, rows: int | None = None) -> AsyncIterator[RecordResult]:
         """Yield records."""
 
     async def records_page(
         self,
         job_id: str,
         *,
-        outcome: Outcome | None = None,
+        outcome: Outcome,
         rows: int | None = None,
         page_token: str | None = None,
     ) -> ItemPage[RecordResult]:

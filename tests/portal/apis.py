@@ -126,7 +126,9 @@ class Apis:
                 if not any(job["jobId"] == job_id for job in self.jobs[key]):
                     return _problem(404, "NOT_FOUND")
                 outcome = request.url.params.get("outcome")
-                records = [each for each in self.records.get(job_id, []) if outcome in (None, each["outcome"])]
+                if outcome not in ("succeeded", "failed", "unprocessed"):
+                    return _problem(400, "INVALID_OUTCOME")
+                records = [each for each in self.records.get(job_id, []) if outcome == each["outcome"]]
                 return self._page(request, records)
             case ["ledger", "v1", _, "reports", "sales"]:
                 return httpx2.Response(

@@ -101,6 +101,21 @@ def test_times_are_in_the_sites_zone_with_utc_beside(zone: str, text: str, shown
 
 
 @pytest.mark.parametrize(
+    ("text", "shown"),
+    [("00:00:00", "< 1 s"), ("00:00:07", "7 s"), ("00:01:00", "1 min"), ("27:03:04", "27 h 3 min 4 s")],
+)
+def test_a_duration_is_in_words(text: str, shown: str) -> None:
+    assert Formats(parse_locale("en"), load_time_zone("UTC"), "UTC").duration(text) == shown
+
+
+def test_money_without_a_currency_comes_last() -> None:
+    formats = Formats(parse_locale("en"), load_time_zone("UTC"), "UTC")
+    money = {"": Decimal(50), "USD": Decimal(2), "EUR": Decimal("3.5")}
+    assert formats.amounts(money) == "€3.50 + $2.00 + 50.00 without a currency"
+    assert formats.amounts({"": Decimal(50)}) == "50.00"
+
+
+@pytest.mark.parametrize(
     ("part", "whole", "shown"), [(1, 3, "33%"), (1, 1000, "0.1%"), (0, 10, "0%"), (0, 0, "0%"), (10, 10, "100%")]
 )
 def test_a_small_share_is_not_nothing(part: int, whole: int, shown: str) -> None:

@@ -35,7 +35,7 @@ async def test_a_site_without_imports_is_told_so(signed_in: Site) -> None:
 async def test_the_list_shows_what_became_of_an_import(signed_in: Site) -> None:
     text = await signed_in.text("/portal/jobs")
     assert f'href="/portal/jobs/{JOB}"' in text
-    assert "Done, with failures" in text
+    assert "Some failed" in text
     assert "11:15" in text  # in Paris
     assert "10:15 UTC" in text
 
@@ -225,7 +225,7 @@ async def test_failed_records_are_downloaded_as_they_were_sent(signed_in: Site) 
     assert record["_errors"].startswith("/lineItems/0/productId PRODUCT_NOT_FOUND")
 
 
-@pytest.mark.parametrize(("outcome", "ids"), [("", ["O0", "O1", "O2"]), ("?outcome=succeeded", ["O0", "O1"])])
+@pytest.mark.parametrize(("outcome", "ids"), [("", ["O2"]), ("?outcome=succeeded", ["O0", "O1"])])
 @pytest.mark.usefixtures("job")
 async def test_outcomes_are_downloaded(signed_in: Site, outcome: str, ids: list[str]) -> None:
     async with await signed_in.get(f"/portal/jobs/{JOB}/records.csv{outcome}") as response:

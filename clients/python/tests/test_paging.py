@@ -54,7 +54,7 @@ def test_a_page_of_records_is_of_one_outcome() -> None:
 
 def test_a_list_without_pagination_is_one_page() -> None:
     with a_client(Server(httpx2.Response(200, json={"result": [RECORD]}))) as client:
-        page = client.jobs.records_page("j1")
+        page = client.jobs.records_page("j1", outcome="failed")
     assert (len(page.items), page.next_page_token) == (1, None)
 
 

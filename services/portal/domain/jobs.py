@@ -9,7 +9,7 @@ STATES = {
     "RECEIVED": ("Waiting", "neutral"),
     "VALIDATING": ("In progress", "info"),
     "COMPLETED": ("Done", "good"),
-    "COMPLETED_WITH_WARNING": ("Done, with failures", "warning"),
+    "COMPLETED_WITH_WARNING": ("Some failed", "warning"),
     "FAILED": ("All failed", "bad"),
     "EXPIRED": ("Timed out", "bad"),
 }

@@ -61,8 +61,8 @@ async def list_jobs(jobs: JobsApi, filter_: JobFilter, *, page_token: str | None
     return JobPage([describe_job(job) for job in page.items], page.next_page_token)
 
 
-async def list_records(jobs: JobsApi, job_id: str, outcome: Outcome | None, *, page_token: str | None) -> RecordPage:
-    """Return a page of the records of a job."""
+async def list_records(jobs: JobsApi, job_id: str, outcome: Outcome, *, page_token: str | None) -> RecordPage:
+    """Return a page of the records of a job with one outcome."""
     page = await jobs.records_page(job_id, outcome=outcome, rows=RECORDS_PER_PAGE, page_token=page_token)
     # While a job runs, its last page has a token, too.
     is_full = len(page.items) == RECORDS_PER_PAGE

@@ -48,9 +48,9 @@ class DownloadPages:
         """The records of an outcome; failed ones as they were sent, with their errors."""
         job = await JobPages.find_job(visit)
         format_ = visit.request.match_info["format"]
-        outcome = parse_outcome(visit.query)
+        outcome = parse_outcome(visit.query) or "failed"
         records = visit.client.jobs.records(job.id, outcome=outcome, rows=READ_ROWS)
-        name = f"{outcome or 'records'}-{job.short_id}.{format_}"
+        name = f"{outcome}-{job.short_id}.{format_}"
         headers = SECURITY_HEADERS | {
             "Cache-Control": "no-store",
             "Content-Type": MEDIA_TYPES[format_],
@@ -81,7 +81,7 @@ def _kind(job: JobView) -> str:
     return job.kind.lower()
 
 
-async def _to_csv(records: AsyncIterator[RecordResult], job: JobView, outcome: Outcome | None) -> AsyncIterator[bytes]:
+async def _to_csv(records: AsyncIterator[RecordResult], job: JobView, outcome: Outcome) -> AsyncIterator[bytes]:
     headings = columns(_kind(job), has_records=outcome == "failed")
     text = io.StringIO()
     writer = csv.writer(text)
@@ -100,7 +100,7 @@ async def _to_csv(records: AsyncIterator[RecordResult], job: JobView, outcome: O
     yield text.getvalue().encode("utf-8", "replace")
 
 
-async def _to_ndjson(records: AsyncIterator[RecordResult], outcome: Outcome | None) -> AsyncIterator[bytes]:
+async def _to_ndjson(records: AsyncIterator[RecordResult], outcome: Outcome) -> AsyncIterator[bytes]:
     lines: list[bytes] = []
     async for record in records:
         if outcome == "failed" and isinstance(record.record, dict):
@@ -123,7 +123,7 @@ async def _to_ndjson(records: AsyncIterator[RecordResult], outcome: Outcome | No
     yield b"".join(lines)
 
 
-async def _to_sheet(records: AsyncIterator[RecordResult], job: JobView, outcome: Outcome | None) -> bytes:
+async def _to_sheet(records: AsyncIterator[RecordResult], job: JobView, outcome: Outcome) -> bytes:
     table: list[Sequence[Any]] = []
     async for record in records:
         table += rows(record, _kind(job), has_records=outcome == "failed")

@@ -41,9 +41,18 @@ class Formats:
         return format_currency(amount, currency, locale=self.locale)
 
     def amounts(self, money: Mapping[str, Decimal]) -> str:
-        """Return amounts of several currencies, the largest first."""
-        ordered = sorted(money.items(), key=lambda item: -item[1])
-        return " + ".join(self.money(amount, currency) for currency, amount in ordered)
+        """Return amounts of several currencies, the largest first; at the end what names no currency."""
+        ordered = sorted(money.items(), key=lambda item: (not item[0], -item[1]))
+        texts = [self.money(amount, currency) for currency, amount in ordered]
+        if len(ordered) > 1 and not ordered[-1][0]:
+            texts[-1] += " without a currency"
+        return " + ".join(texts)
+
+    def duration(self, text: str) -> str:
+        """Return HH:MM:SS in words."""
+        hours, minutes, seconds = (int(part) for part in text.split(":"))
+        parts = [f"{hours} h" if hours else "", f"{minutes} min" if minutes else "", f"{seconds} s" if seconds else ""]
+        return " ".join(part for part in parts if part) or "< 1 s"
 
     def time(self, text: str | datetime, *, has_seconds: bool = False) -> Markup:
         """Return a time in the site's zone, with UTC beside it."""

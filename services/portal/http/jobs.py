@@ -66,7 +66,7 @@ class JobPages:
     async def show(self, visit: Visit) -> web.StreamResponse:
         """One import: counts, time line, what went wrong, records."""
         job = await self.find_job(visit)
-        outcome = parse_outcome(visit.query)
+        outcome = parse_outcome(visit.query) or _first_outcome(job)
         token = visit.query.get("page")
         address = f"{BASE}/{job.id}"
         try:
@@ -74,7 +74,7 @@ class JobPages:
         except InvalidRequestError as error:
             raise PageError(400, "This page of the records is gone", "Begin at the first one.", back=BACK) from error
         failures = await flow.report_failures(visit.client.jobs, job)
-        filters = {"outcome": outcome} if outcome else {}
+        filters = {"outcome": outcome}
         return self._pages.page(
             visit,
             "job.html",
@@ -84,7 +84,7 @@ class JobPages:
             outcome=outcome,
             outcomes=OUTCOMES,
             address=address,
-            first_url=f"{address}?{urlencode(filters)}#records" if filters else f"{address}#records",
+            first_url=f"{address}?{urlencode(filters)}#records",
             next_url=_with_token(address, filters, records.next_page_token, fragment="#records"),
             is_first=token is None,
         )
@@ -134,6 +134,13 @@ def parse_outcome(query: Mapping[str, str]) -> Outcome | None:
     """Return the outcome that records are filtered by."""
     value = query.get("outcome")
     return next((outcome for outcome in OUTCOMES if outcome == value), None)
+
+
+def _first_outcome(job: JobView) -> Outcome:
+    """Return the outcome whose records are shown first: what needs attention."""
+    if job.counts.failed:
+        return "failed"
+    return "unprocessed" if job.is_finished and job.counts.pending else "succeeded"
 
 
 def _with_token(path: str, filters: Mapping[str, str], token: str | None, *, fragment: str = "") -> str | None:

@@ -43,10 +43,12 @@ class Renderer:
             auto_reload=False,
         )
         self._environment.globals["static"] = static.url
+        # All of them now: a process that lacks one must not start, and a release must not replace them under it.
+        self._templates = {name: self._environment.get_template(name) for name in self._environment.list_templates()}
 
     def render(self, template: str, context: Mapping[str, Any]) -> str:
         """Return a page."""
-        return self._environment.get_template(template).render(context)
+        return self._templates[template].render(context)
 
     def respond(
         self,

@@ -114,11 +114,11 @@ class Jobs:
         self,
         job_id: str,
         *,
-        outcome: Outcome | None = None,
+        outcome: Outcome,
         rows: int | None = None,
         page_token: str | None = None,
     ) -> ItemPage[RecordResult]:
-        """Return one page of the records of a job; its token is good for the same outcome only."""
+        """Return one page of the records of a job; its token is good for this outcome only."""
         path = f"{self._job(job_id)}/records"
         return self._transport.page(STATUS, path, RecordResult, page_token=page_token, outcome=outcome, rows=rows)
 
