@@ -1,15 +1,19 @@
 """I8: what the responses of one client take does not harm others."""
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from math import inf
+from typing import Any
 
 import pytest
 
 from services.chassis.http import page_limits
+from services.ledger.adapters import entries as entries_adapter
 from services.ledger.adapters.entries import decode_groups
-from services.ledger.domain.entries import apply_record, empty_group, group_key
-from services.ledger.http import responses
+from services.ledger.domain.entries import Group, apply_record, empty_group, group_key
+from services.ledger.domain.listing import ListedEntry
+from services.ledger.http import exports, responses
 from services.ledger.wire.documents import group_documents
 from services.sales.records import SalesRecord
 from tests.chassis.eventually import until
@@ -62,6 +66,37 @@ async def test_other_tasks_run_while_orders_of_many_lines_are_decoded(turns: lis
     ]
     assert list((await decode_groups(stored)).values()) == groups
     assert turns[0] >= 10
+
+
+async def test_other_tasks_run_while_one_order_of_many_lines_is_decoded(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Breaks: a client asks for the longest order; its lines were decoded, and its sums derived, between two turns."""
+    await api.harness.record(an_order("0", site=api.site, when=NOON, lines=[("p1", 1, "9.99")] * 1_000))
+    decoded_in, decode = set[str](), entries_adapter.documents.group_from
+
+    def record(document: Mapping[str, Any]) -> Group:
+        decoded_in.add(threading.current_thread().name)
+        return decode(document)
+
+    monkeypatch.setattr(entries_adapter.documents, "group_from", record)
+    await api.read("/orders/0")
+    await api.read("/users/u1/orders")
+    assert decoded_in
+    assert threading.main_thread().name not in decoded_in
+
+
+def test_exports_are_rendered_in_portions_of_rows_and_of_lines() -> None:
+    """Breaks: a hundred orders of hundreds of lines were rendered between two turns."""
+    counts = [500, 1, 499, 1, *([1] * 150), 10_000]
+    groups = [
+        apply_record(empty_group(group_key(order)), order, KEY)
+        for order in (an_order(str(n), lines=[("p1", 1, "9.99")] * lines) for n, lines in enumerate(counts))
+    ]
+    listed = [ListedEntry("", group.key, group.entries[0]) for group in groups]
+    split = [[each.entry.line_count for each in portion] for portion in exports.portions(listed)]
+    assert split == [[500], [1, 499], [1] * 100, [*([1] * 51), 10_000]]
+    assert list(exports.portions([])) == []
 
 
 async def test_orders_of_a_client_are_rendered_one_after_the_other(api: ApiClient) -> None:

@@ -98,6 +98,12 @@ class Entry(Struct, frozen=True, kw_only=True):
         """Gross without the coupon and the returns."""
         return self.gross - self.coupons - self.returned
 
+    @property
+    def line_count(self) -> int:
+        """The lines of the order and the returns."""
+        ordered = 0 if self.order is None else len(self.order.order.line_items)
+        return ordered + sum(len(each.line_items) for each in self.returns)
+
 
 def empty_group(key: GroupKey) -> Group:
     """Return a group without records."""

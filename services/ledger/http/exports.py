@@ -2,7 +2,7 @@
 
 import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 
 from aiohttp import web
@@ -16,8 +16,8 @@ from services.ledger.http import params, responses
 from services.ledger.http.tables import CsvWriter, TableWriter, XlsxWriter
 from services.ledger.ports import EntryReader
 
-# Rows that are rendered between two turns of the event loop.
-ROWS_PER_TURN = 100
+# Rows, and lines of their orders and returns, that are rendered between two turns of the event loop.
+ROWS_PER_TURN, LINES_PER_TURN = 100, 500
 SEND_TIMEOUT_S = 60.0
 
 _NAMES = {params.NDJSON: "ndjson", params.CSV: "csv", params.XLSX: "xlsx"}
@@ -71,14 +71,24 @@ async def stream_orders(
     return response
 
 
+def portions(batch: Sequence[ListedEntry]) -> Iterator[Sequence[ListedEntry]]:
+    """Split a batch; a portion ends with the entry that reaches the number of rows or of lines."""
+    start = lines = 0
+    for end, each in enumerate(batch, 1):
+        lines += each.entry.line_count
+        if end - start >= ROWS_PER_TURN or lines >= LINES_PER_TURN or end == len(batch):
+            yield batch[start:end]
+            start, lines = end, 0
+
+
 async def _chain(
     first: Sequence[ListedEntry], rest: AsyncIterator[Sequence[ListedEntry]]
 ) -> AsyncIterator[Sequence[ListedEntry]]:
     """Yield the entries in portions that do not hold the event loop for long."""
     batch: Sequence[ListedEntry] = first
     while batch:
-        for start in range(0, len(batch), ROWS_PER_TURN):
-            yield batch[start : start + ROWS_PER_TURN]
+        for portion in portions(batch):
+            yield portion
             await asyncio.sleep(0)
         batch = await anext(rest, [])
 

@@ -42,8 +42,8 @@ ORDER_COLUMNS = (
 )
 
 
-# Lines that are rendered between two turns of the event loop; it takes a millisecond.
-LINES_PER_TURN = 1_000
+# Lines that are rendered between two turns of the event loop; it takes a fraction of a millisecond.
+LINES_PER_TURN = 250
 _FIRST_US, _LAST_US = MIN_INSTANT_US, MAX_INSTANT_US
 _MEMBERS = (
     ("channel", "channel"),
