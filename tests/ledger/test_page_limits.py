@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from services.chassis.http import page_limits
-from services.ledger.adapters import entries as entries_adapter
 from services.ledger.adapters.entries import decode_groups
 from services.ledger.domain.entries import Group, apply_record, empty_group, group_key
 from services.ledger.domain.listing import ListedEntry
 from services.ledger.http import exports, responses
-from services.ledger.wire.documents import group_documents
+from services.ledger.wire import documents
+from services.ledger.wire.documents import group_documents, group_from
 from services.sales.records import SalesRecord
 from tests.chassis.eventually import until
 from tests.ledger.api_fixtures import MANY_READERS, ApiClient, api
@@ -73,13 +73,13 @@ async def test_other_tasks_run_while_one_order_of_many_lines_is_decoded(
 ) -> None:
     """Breaks: a client asks for the longest order; its lines were decoded, and its sums derived, between two turns."""
     await api.harness.record(an_order("0", site=api.site, when=NOON, lines=[("p1", 1, "9.99")] * 1_000))
-    decoded_in, decode = set[str](), entries_adapter.documents.group_from
+    decoded_in = set[str]()
 
     def record(document: Mapping[str, Any]) -> Group:
         decoded_in.add(threading.current_thread().name)
-        return decode(document)
+        return group_from(document)
 
-    monkeypatch.setattr(entries_adapter.documents, "group_from", record)
+    monkeypatch.setattr(documents, "group_from", record)
     await api.read("/orders/0")
     await api.read("/users/u1/orders")
     assert decoded_in
@@ -95,8 +95,20 @@ def test_exports_are_rendered_in_portions_of_rows_and_of_lines() -> None:
     ]
     listed = [ListedEntry("", group.key, group.entries[0]) for group in groups]
     split = [[each.entry.line_count for each in portion] for portion in exports.portions(listed)]
-    assert split == [[500], [1, 499], [1] * 100, [*([1] * 51), 10_000]]
+    assert split == [[500], [1, 499], *[[1] * 50] * 3, [1, 10_000]]
     assert list(exports.portions([])) == []
+
+
+async def test_exports_of_a_client_are_rendered_in_its_turns(api: ApiClient) -> None:
+    """Breaks: a client exports all sales twice at once, and leaves the event loop to nobody else."""
+    await api.harness.record(an_order("0", site=api.site, when=NOON))
+    async with api.page_limits.turn("reader"):
+        waiting = asyncio.create_task(api.read("/exports/orders"))
+        turn = api.page_limits._turns["reader"]
+        await until(lambda: bool(turn._waiters))
+        assert (await api.get("/exports/orders", who=MANY_READERS[0])).status == 200
+        assert not waiting.done()
+    await waiting
 
 
 async def test_orders_of_a_client_are_rendered_one_after_the_other(api: ApiClient) -> None:

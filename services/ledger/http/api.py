@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -196,8 +197,10 @@ class LedgerApi:
         """All orders that match, oldest first, as a stream."""
         caller = await self._access.authorize(request, READ)
         query = self._parse_entries(request, caller.site)
-        with self._scans.begin(caller.token.client_id):
-            return await stream_orders(request, query, self._deps.entries, self._site_key)
+        client_id = caller.token.client_id
+        with self._scans.begin(client_id):
+            turn = partial(self.page_limits.turn, client_id)
+            return await stream_orders(request, query, self._deps.entries, self._site_key, turn)
 
     @staticmethod
     def _parse_entries(request: web.Request, site: Site) -> EntryQuery:

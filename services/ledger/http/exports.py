@@ -3,11 +3,12 @@
 import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 
 from aiohttp import web
 from msgspec.structs import replace
 
+from services.chassis.http.page_limits import Rendering
 from services.chassis.http.responses import REQUEST_ID
 from services.chassis.runtime.errors import Problem
 from services.ledger import metrics
@@ -17,9 +18,10 @@ from services.ledger.http.tables import CsvWriter, TableWriter, XlsxWriter
 from services.ledger.ports import EntryReader
 
 # Rows, and lines of their orders and returns, that are rendered between two turns of the event loop.
-ROWS_PER_TURN, LINES_PER_TURN = 100, 500
+ROWS_PER_TURN, LINES_PER_TURN = 50, 500
 SEND_TIMEOUT_S = 60.0
 
+Turn = Callable[[], AbstractAsyncContextManager[Rendering]]
 _NAMES = {params.NDJSON: "ndjson", params.CSV: "csv", params.XLSX: "xlsx"}
 
 
@@ -41,9 +43,12 @@ class NdjsonWriter:
 
 
 async def stream_orders(
-    request: web.Request, query: EntryQuery, entries: EntryReader, site_key: Callable[[int], bytes]
+    request: web.Request, query: EntryQuery, entries: EntryReader, site_key: Callable[[int], bytes], turn: Turn
 ) -> web.StreamResponse:
-    """Send the entries that match, oldest first; `after` is the cursor of the last row that the caller has."""
+    """Send the entries that match, oldest first; `after` is the cursor of the last row that the caller has.
+
+    Each batch is rendered in a `turn` of the client.
+    """
     media_type = params.parse_media_type(request, tuple(_NAMES))
     after = request.query.get("after")
     if after is not None:
@@ -65,7 +70,7 @@ async def stream_orders(
         await response.prepare(request)
         if request.method == "HEAD":
             return response
-        async for piece in _render(_chain(first, batches), media_type, site_key):
+        async for piece in _render(_chain(first, batches), media_type, site_key, turn):
             await _send(request, response, piece)
     await response.write_eof()
     return response
@@ -84,33 +89,48 @@ def portions(batch: Sequence[ListedEntry]) -> Iterator[Sequence[ListedEntry]]:
 async def _chain(
     first: Sequence[ListedEntry], rest: AsyncIterator[Sequence[ListedEntry]]
 ) -> AsyncIterator[Sequence[ListedEntry]]:
-    """Yield the entries in portions that do not hold the event loop for long."""
     batch: Sequence[ListedEntry] = first
     while batch:
-        for portion in portions(batch):
-            yield portion
-            await asyncio.sleep(0)
+        yield batch
         batch = await anext(rest, [])
 
 
 async def _render(
-    portions: AsyncIterator[Sequence[ListedEntry]], media_type: str, site_key: Callable[[int], bytes]
+    batches: AsyncIterator[Sequence[ListedEntry]], media_type: str, site_key: Callable[[int], bytes], turn: Turn
 ) -> AsyncIterator[bytes]:
     rows = metrics.EXPORTED.labels(_NAMES[media_type])
     if media_type == params.NDJSON:
         lines = NdjsonWriter(site_key)
-        async for portion in portions:
-            yield lines.lines(portion)
-            rows.inc(len(portion))
+        async for batch in batches:
+            yield await _render_batch(batch, lines.lines, turn)
+            rows.inc(len(batch))
         return
     columns = responses.ORDER_COLUMNS
     numeric = responses.numeric_columns(columns)
     writer: TableWriter = (CsvWriter if media_type == params.CSV else XlsxWriter)(columns, numeric=numeric)
     yield writer.begin()
-    async for portion in portions:
-        yield writer.rows(responses.order_row(each.entry, each.key, encode_cursor(each.position)) for each in portion)
-        rows.inc(len(portion))
+    async for batch in batches:
+        yield await _render_batch(batch, lambda portion: writer.rows(map(_row, portion)), turn)
+        rows.inc(len(batch))
     yield writer.end()
+
+
+async def _render_batch(
+    batch: Sequence[ListedEntry], render: Callable[[Sequence[ListedEntry]], bytes], turn: Turn
+) -> bytes:
+    """Render a batch in portions that do not hold the event loop for long."""
+    pieces: list[bytes] = []
+    async with turn() as rendering:
+        for portion in portions(batch):
+            pieces.append(render(portion))
+            await asyncio.sleep(0)
+        # No pause: an export alone would take twice as long.
+        rendering.set_size(0)
+    return b"".join(pieces)
+
+
+def _row(listed: ListedEntry) -> responses.Row:
+    return responses.order_row(listed.entry, listed.key, encode_cursor(listed.position))
 
 
 async def _send(request: web.Request, response: web.StreamResponse, piece: bytes) -> None:
