@@ -83,13 +83,8 @@ class Codec(Generic[T]):
         `before`, the number and `behind`, as text of one character per byte, replace what goes before these fields.
         With `is_ascii`, all strings of the records must be ASCII; they are not checked.
         """
-        name = writer_name(self._record, after=after)
-        fast = self._fast_ascii if is_ascii else self._fast
-        for names in (fast, self._general):
-            if name not in names:
-                source = writer_source(self._record, after=after, is_ascii=names["is_ascii"])
-                exec(source, names)  # noqa: S102 - made from our own schemas
-        write, write_general = fast[name], self._general[name]
+        write = self._writer_after(after, self._fast_ascii if is_ascii else self._fast)
+        write_general = self._writer_after(after, self._general)
 
         def encode(record: T, number: int) -> bytes:
             try:
@@ -100,6 +95,21 @@ class Codec(Generic[T]):
                 raise ValueError("not a record of the schema") from error
 
         return encode
+
+    def text_writer(self, *, after: str) -> Callable[[Any], str]:
+        """Return an encoder of the fields after the field `after`, to text of one character per byte.
+
+        It takes anything that has these fields. Raises `KeyError` for what the schema cannot hold.
+        """
+        return self._writer_after(after, self._general)
+
+    def _writer_after(self, after: str, names: dict[str, Any]) -> Callable[[Any], str]:
+        name = writer_name(self._record, after=after)
+        if name not in names:
+            source = writer_source(self._record, after=after, is_ascii=names["is_ascii"])
+            exec(source, names)  # noqa: S102 - made from our own schemas
+        writer: Callable[[Any], str] = names[name]
+        return writer
 
     def decode(self, data: bytes, *, start: int = 0) -> T:
         """Decode the record that begins at `start` and ends with `data`. Raises `AvroDecodeError`, and nothing else."""

@@ -1,7 +1,5 @@
 """Composition root of ingest."""
 
-import os
-
 from services import topics
 from services.chassis.avro.registry_client import load_schemas
 from services.chassis.http.idempotency import IdempotencyKeys
@@ -15,6 +13,7 @@ from services.chassis.runtime.background import StartupTask
 from services.chassis.runtime.currencies import load_all_currencies
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
+from services.chassis.runtime.random_bytes import random_bytes
 from services.chassis.security.access import RequestSecurity
 from services.ingest.adapters.idempotency_store import MongoIdempotencyStore
 from services.ingest.adapters.publisher import KafkaPublisher
@@ -109,5 +108,5 @@ async def build(settings: Settings) -> Service:
 
 def new_job_id(created_at_us: int) -> str:
     """Return an unguessable id that contains the creation time."""
-    bits = int.from_bytes(os.urandom(8), "little")
+    bits = int.from_bytes(random_bytes()[:8], "little")
     return time_uuid(created_at_us, clock_seq=bits >> 48, node=bits)

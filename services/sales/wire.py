@@ -18,7 +18,8 @@ class RecordCodec(Codec[T]):
     def __init__(self, definition: Mapping[str, Any], types: Mapping[str, type], **options: Any) -> None:
         super().__init__(definition, types, **options)
         (job,) = [field for field in definition["fields"] if field["name"] == "job"]
-        self._job_refs = Codec[JobRef](job["type"][1], types)
+        # Of a job, the header has the same fields as a reference.
+        self._write_after_index = Codec[JobRef](job["type"][1], types).text_writer(after="index")
 
     def job_encoder(self, header: JobHeader, *, is_ascii: bool = False) -> Callable[[T, int], bytes]:
         """Return an encoder of the records of a job, each with its index; it ignores their own `site` and `job`.
@@ -27,9 +28,8 @@ class RecordCodec(Codec[T]):
         be ASCII.
         """
         job_id = f"{encode_varint(len(header.job_id))}{header.job_id}"
-        reference = self._job_refs.encode(header.ref(0)).decode("latin-1")
         before_index = f"{self.prefix}{encode_varint(header.site)}\2{job_id}"
-        return self.numbered_encoder(before_index, reference[len(job_id) + 1 :], after="job", is_ascii=is_ascii)
+        return self.numbered_encoder(before_index, self._write_after_index(header), after="job", is_ascii=is_ascii)
 
 
 def order_codec(definition: Mapping[str, Any], **options: Any) -> RecordCodec[Order]:

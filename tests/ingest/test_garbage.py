@@ -34,6 +34,6 @@ async def test_a_request_is_freed_with_its_response(sent: dict[str, Any], unavai
     async with import_api(publisher=publisher) as client:
         with collected_types() as found:
             response = await client.send(**sent)
-            await until(lambda: not any(batcher._flushing for batcher in publisher._records.values()))
+            await until(lambda: publisher._batcher.is_idle)
     assert response.status == (503 if unavailable else 202)
     assert not found

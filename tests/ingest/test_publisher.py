@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.chassis.avro.schemas import Schemas
-from services.chassis.kafka.producer import ProducerRecord
+from services.chassis.kafka.producer import OnSettled, ProducerRecord
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import REPOSITORY
 from services.ingest.adapters.publisher import JOB_EVENTS, KafkaPublisher
@@ -15,6 +15,7 @@ from services.ingest.flows.accept import JobAccepted, accept
 from services.ingest.wire import Encoder
 from tests.chassis.eventually import until
 from tests.ingest.fakes import Charged, Journal, a_return, an_import_request, fake_deps, order
+from tests.ingest.sent_batches import decode_batch
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
 ORDERS = "orders.submitted.v1"
@@ -40,8 +41,12 @@ class FakeProducer:
     async def partition_for_key(self, topic: str, key: bytes) -> int:
         return (len(topic) + len(key)) % 12
 
-    async def send(self, topic: str, record: ProducerRecord) -> None:
-        await self._send(topic, None, [record])
+    def leader(self, topic: str, partition: int) -> int | None:
+        return 0 if topic and partition >= 0 else None
+
+    def send_nowait(self, topic: str, partition: int, records: Sequence[bytes], on_settled: OnSettled) -> None:
+        sending = asyncio.create_task(self._send(topic, partition, decode_batch(records)))
+        sending.add_done_callback(lambda sent: on_settled(sent.exception()))  # type: ignore[arg-type]
 
     async def send_batch(self, topic: str, partition: int, records: Sequence[ProducerRecord]) -> None:
         await self._send(topic, partition, records)

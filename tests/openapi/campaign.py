@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from jsonschema import Draft202012Validator
 
 from services.chassis.avro.schemas import Schemas
-from services.chassis.kafka.producer import ProducerRecord
+from services.chassis.kafka.producer import OnSettled, ProducerRecord
 from services.chassis.runtime.logs import configure
 from services.chassis.runtime.settings import REPOSITORY
 from services.ingest.adapters.publisher import KafkaPublisher
@@ -38,8 +38,16 @@ class DiscardingProducer:
     async def partition_for_key(self, topic: str, key: bytes) -> int:
         return len(topic) + len(key)
 
-    async def send(self, topic: str, record: ProducerRecord) -> None:
-        del topic, record
+    def known_partitions(self, topic: str) -> int:
+        return len(topic)
+
+    def leader(self, topic: str, partition: int) -> int:
+        return len(topic) + partition
+
+    def send_nowait(self, topic: str, partition: int, records: Sequence[bytes], on_settled: OnSettled) -> None:
+        del topic, partition
+        assert all(records)
+        asyncio.get_running_loop().call_soon(on_settled, None)
 
     async def send_batch(self, topic: str, partition: int, records: Sequence[ProducerRecord]) -> None:
         del topic, partition

@@ -83,7 +83,7 @@ class SimulatedProducer:
         self._senders: dict[TopicPartition, asyncio.Task[None]] = {}
         self._is_closed = False
         self.client = _Client(self)
-        self._message_accumulator = SimpleNamespace(fail_all=self._fail_all)
+        self._message_accumulator = _Accumulator(self)
         self._sender = SimpleNamespace(sender_task=None)
 
     async def start(self) -> None:
@@ -96,7 +96,11 @@ class SimulatedProducer:
         if self._senders:
             await asyncio.wait(list(self._senders.values()))
 
-    def _fail_all(self, error: Exception) -> None:
+    @property
+    def is_closed(self) -> bool:
+        return self._is_closed
+
+    def fail_all(self, error: Exception) -> None:
         self._is_closed = True
         for queue in self._queues.values():
             for queued in queue:
@@ -129,7 +133,9 @@ class SimulatedProducer:
     ) -> "asyncio.Future[Any]":
         if self._is_closed:
             raise ProducerClosed
-        where = TopicPartition(topic, partition)
+        return self.queue_batch(builder, TopicPartition(topic, partition))
+
+    def queue_batch(self, builder: BatchBuilder | EncodedBatch, where: TopicPartition) -> "asyncio.Future[Any]":
         sequence = None
         if self._is_idempotent:
             sequence = self._sequences[where] = self._sequences.get(where, -1) + 1
@@ -177,12 +183,31 @@ class SimulatedProducer:
             await asyncio.sleep(RETRY_S)
 
 
+class _Accumulator:
+    """What the patches of aiokafka use of a producer's accumulator."""
+
+    _exception = None
+
+    def __init__(self, producer: SimulatedProducer) -> None:
+        self._producer = producer
+        self.fail_all = producer.fail_all
+
+    @property
+    def _closed(self) -> bool:
+        return self._producer.is_closed
+
+    def _append_batch(self, batch: EncodedBatch, partition: TopicPartition) -> Any:
+        return SimpleNamespace(future=self._producer.queue_batch(batch, partition))
+
+
 class _Client:
     """What a producer's client offers beside batches."""
 
     def __init__(self, producer: SimulatedProducer) -> None:
         self._producer = producer
-        self.cluster = SimpleNamespace(partitions_for_topic=self._partitions)
+        self.cluster = SimpleNamespace(
+            partitions_for_topic=self._partitions, leader_for_partition=lambda _partition: self.get_random_node()
+        )
 
     def _partitions(self, topic: str) -> set[int] | None:
         return set(self._producer.cluster.partitions_of(topic)) or None

@@ -221,6 +221,11 @@ def install_clock() -> None:
 
 def bind(loop: SimulationLoop, rng: random.Random) -> None:
     """Let the clocks show this loop's time, and the system's random numbers come from `rng`."""
+    # Here, because services must not be imported before the clock is replaced.
+    from services.chassis.runtime import random_bytes  # noqa: PLC0415
+
     _Clock.loop = loop
     os.urandom = rng.randbytes
+    # Left over from the run before.
+    random_bytes._pool.clear()
     random._urandom = rng.randbytes  # type: ignore[attr-defined] # `secrets` reads it

@@ -1,6 +1,5 @@
 """Responses as every service gives them: JSON, problems, and the id of the request."""
 
-import os
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -11,6 +10,7 @@ from aiohttp import web
 from multidict import istr
 
 from services.chassis.runtime.errors import Problem, UnavailableError
+from services.chassis.runtime.random_bytes import random_bytes
 
 REQUEST_ID = web.RequestKey("request_id", str)
 PROBLEM_JSON = "application/problem+json"
@@ -68,7 +68,7 @@ def request_id_from(headers: Mapping[str, str]) -> str:
 
 def new_request_id() -> str:
     """Return a random id."""
-    return os.urandom(16).hex()
+    return random_bytes().hex()
 
 
 def traceparent_from(headers: Mapping[str, str]) -> str | None:

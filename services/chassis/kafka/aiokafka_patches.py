@@ -23,12 +23,13 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError, ProducerClosed
 from aiokafka.producer.message_accumulator import MessageBatch
 from aiokafka.record.default_records import _DefaultRecordPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
 
 from services.chassis.kafka.decompression import DecompressionError, decompress
+from services.chassis.kafka.encoded_batch import EncodedBatch
 from services.chassis.kafka.record_format import FetchedRecord, read_records
 from services.chassis.runtime.background import retrieve_exception
 from services.chassis.runtime.logs import logger
@@ -72,6 +73,18 @@ def patch_producer(producer: AIOKafkaProducer) -> None:
     waiter = asyncio.get_running_loop().create_future()
     waiter.add_done_callback(retrieve_exception)
     producer._txn_manager._transaction_waiter = waiter  # noqa: SLF001 - as above
+
+
+def append_batch(producer: AIOKafkaProducer, batch: EncodedBatch, partition: TopicPartition) -> asyncio.Future[Any]:
+    """Queue a batch behind those that wait for its partition; return the future of its acknowledgement.
+
+    `send_batch` would first wait until no other batch is queued. Raises `KafkaError`.
+    """
+    accumulator = producer._message_accumulator  # noqa: SLF001 - there is no other way
+    if accumulator._closed or accumulator._exception is not None:  # noqa: SLF001 - as above
+        raise ProducerClosed
+    acknowledged: asyncio.Future[Any] = accumulator._append_batch(batch, partition).future  # noqa: SLF001 - as above
+    return acknowledged
 
 
 _send_request = AIOKafkaConnection.send

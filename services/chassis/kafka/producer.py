@@ -1,7 +1,7 @@
 """Produces records to Kafka in whole batches, acknowledged by all in-sync replicas."""
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context
 from time import monotonic
@@ -16,6 +16,7 @@ from aiokafka.protocol.api import Request
 from services.chassis.kafka import aiokafka_patches
 from services.chassis.kafka.encoded_batch import HEADER_BYTES, EncodedBatch
 from services.chassis.kafka.partitioner import partition_for_key
+from services.chassis.kafka.pending_batch import PendingBatches
 from services.chassis.kafka.record_format import Header, encode_record
 from services.chassis.runtime import metrics
 from services.chassis.runtime.background import retrieve_exception
@@ -34,6 +35,7 @@ RETRY_S = 0.3
 _LOG = logger(__name__)
 
 Headers = Sequence[Header]
+OnSettled = Callable[[Exception | None], None]
 # The future of a batch's acknowledgement, and its number of records.
 _Sent = tuple[asyncio.Future[Any], int]
 
@@ -81,6 +83,11 @@ class _PartitionState:
         self.records = RECORDS.labels(topic)
         self.seconds = SECONDS.labels(topic)
 
+    def count_acknowledged(self, records: int, *, took_s: float) -> None:
+        self.acknowledged.inc()
+        self.records.inc(records)
+        self.seconds.observe(took_s)
+
 
 class Producer:
     """An idempotent producer that reconnects when its sequence is stuck.
@@ -99,6 +106,7 @@ class Producer:
         self._retiring: set[asyncio.Task[None]] = set()
         self._partition_states: dict[TopicPartition, _PartitionState] = {}
         self._topics: set[str] = set()
+        self._pending = PendingBatches(timeout_s=settings.kafka_send_timeout_s)
 
     @property
     def ready(self) -> bool:
@@ -156,6 +164,13 @@ class Producer:
             return None
         return len(self._current.client.cluster.partitions_for_topic(topic) or ()) or None
 
+    def leader(self, topic: str, partition: int) -> int | None:
+        """Return the broker to which batches of the partition are sent; None if it is unknown."""
+        if self._current is None:
+            return None
+        leader: int | None = self._current.client.cluster.leader_for_partition(TopicPartition(topic, partition))
+        return leader
+
     async def partition_for_key(self, topic: str, key: bytes) -> int:
         """Return the key's partition, as Java's default partitioner computes it; raises `UnavailableError`."""
         return partition_for_key(key, await self.partitions(topic))
@@ -184,6 +199,29 @@ class Producer:
     async def send_batch(self, topic: str, partition: int, records: Sequence[ProducerRecord]) -> None:
         """Send all records, in order, as one record batch: all are appended or none. Raises `UnavailableError`."""
         await self._wait_for_ack(topic, partition, self._send_batch(topic, partition, records))
+
+    def send_nowait(self, topic: str, partition: int, records: Sequence[bytes], on_settled: OnSettled) -> None:
+        """Send encoded records as `send_batch` does, without a task; the topic's partitions must be known.
+
+        Later `on_settled` is called once, with None or the error. Raises `UnavailableError` if nothing is sent.
+        """
+        current, state, started_at = self._current, self._partition_state(topic, partition), monotonic()
+        batch = EncodedBatch(b"".join(records), len(records), compression=self._settings.kafka_compression)
+
+        def settle(error: BaseException | None) -> None:
+            if error is None:
+                state.count_acknowledged(len(records), took_s=monotonic() - started_at)
+                on_settled(None)
+            else:
+                state.failed.inc()
+                on_settled(self._handle_failure(error, current, topic))
+
+        try:
+            sent = aiokafka_patches.append_batch(self._producer(), batch, TopicPartition(topic, partition))
+        except (KafkaError, UnavailableError) as error:
+            state.failed.inc()
+            raise UnavailableError("Kafka") from error
+        self._pending.add(sent, settle)
 
     async def send_by_key(self, topic: str, records: Iterable[ProducerRecord]) -> None:
         """Send records partitioned by their keys, in order within each partition. Raises `UnavailableError`."""
@@ -249,21 +287,26 @@ class Producer:
                         sent.add_done_callback(retrieve_exception)
         except (KafkaError, TimeoutError) as error:
             state.failed.inc()
-            too_large = isinstance(error, MessageSizeTooLargeError)
-            # A failed batch has used its sequence numbers, so the broker would reject the next ones. One that was never
-            # queued has not, as for a missing topic.
-            if was_queued or isinstance(error, TimeoutError) or not (error.retriable or too_large):
-                self._reconnect(current)
-            if too_large:
-                raise RecordTooLargeError(f"topic {topic} does not accept a batch of this size") from error
-            raise UnavailableError("Kafka") from error
+            raise self._handle_failure(error, current, topic, was_queued=was_queued) from error
         except (UnavailableError, RecordTooLargeError):
             state.failed.inc()
             raise
-        state.acknowledged.inc()
-        state.records.inc(count)
-        state.seconds.observe(monotonic() - started_at)
+        state.count_acknowledged(count, took_s=monotonic() - started_at)
         return count
+
+    def _handle_failure(
+        self, error: BaseException, used: AIOKafkaProducer | None, topic: str, *, was_queued: bool = True
+    ) -> Exception:
+        """Reconnect if the sequence of the producer that was used is stuck; return the error of the caller."""
+        too_large = isinstance(error, MessageSizeTooLargeError)
+        is_fatal = not (isinstance(error, KafkaError) and error.retriable) and not too_large
+        # A failed batch has used its sequence numbers, so the broker would reject the next ones. One that was never
+        # queued has not, as for a missing topic.
+        if was_queued or is_fatal:
+            self._reconnect(used)
+        if too_large:
+            return RecordTooLargeError(f"topic {topic} does not accept a batch of this size")
+        return UnavailableError("Kafka")
 
     def _partition_state(self, topic: str, partition: int) -> _PartitionState:
         key = TopicPartition(topic, partition)

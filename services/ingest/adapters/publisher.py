@@ -1,16 +1,15 @@
 """Publishes accepted jobs to Kafka: the job's opened event, and its records as one batch."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import count
+from functools import lru_cache
 
 from services import topics
 from services.chassis.kafka.partitioner import partition_for_key
-from services.chassis.kafka.producer import Headers, Producer, ProducerRecord
-from services.chassis.kafka.record_format import VARINTS, RecordHeaders, encode_header
+from services.chassis.kafka.producer import Producer, ProducerRecord
+from services.chassis.kafka.record_format import VARINTS, RecordHeaders, encode_header, encode_headers
 from services.chassis.runtime.errors import UnavailableError
 from services.ingest import metrics
-from services.ingest.adapters.batcher import Acknowledgements, AwaitableAcknowledgements, RecordBatcher
+from services.ingest.adapters.batcher import Acknowledgements, AwaitableAcknowledgements, RecordBatcher, RecordQueue
 from services.ingest.domain.import_job import AcceptedJob
 from services.ingest.ports import Publisher
 from services.ingest.wire import Encoder
@@ -20,6 +19,8 @@ TOPICS = {"orders": topics.ORDERS_SUBMITTED.name, "returns": topics.RETURNS_SUBM
 JOB_EVENTS = topics.JOBS_EVENTS.name
 
 _INDEX_HEADERS = [encode_header("index", b"%d" % index) for index in range(MAX_RECORDS)]
+_TOTAL_HEADERS = [encode_header("total", b"%d" % total) for total in range(MAX_RECORDS + 1)]
+_NO_HEADERS = RecordHeaders(encode_headers(()))
 
 
 class KafkaPublisher(Publisher):
@@ -28,13 +29,13 @@ class KafkaPublisher(Publisher):
     def __init__(self, producer: Producer, encoder: Encoder) -> None:
         self._producer = producer
         self._encoder = encoder
-        self._round_robin = count()
+        self._batcher = RecordBatcher(producer)
         self._records = {
-            topic: RecordBatcher(partial(self._send_records, topic), metrics.SHARED_BATCH_RECORDS.observe)
+            topic: self._batcher.queue(topic, on_batch=metrics.SHARED_BATCH_RECORDS.observe)
             for topic in TOPICS.values()
         }
         # By partition: status reads the events of a job in order.
-        self._events: dict[int, RecordBatcher] = {}
+        self._events: dict[int, RecordQueue] = {}
 
     async def publish(self, job: AcceptedJob) -> None:
         if job.batch.rejected or not job.batch.accepted:
@@ -64,19 +65,18 @@ class KafkaPublisher(Publisher):
         (record,) = self._build_records(job)
         partition = partition_for_key(event.key or b"", self._producer.known_partitions(JOB_EVENTS) or 1)
         acknowledgements = Acknowledgements(2, on_settled)
-        self._event_batcher(partition).submit(event, acknowledgements)
+        self._event_queue(partition).submit(event, acknowledgements)
         self._records[TOPICS[job.header.type]].submit(record, acknowledgements)
 
     async def _submit_event(self, event: ProducerRecord, acknowledgements: Acknowledgements) -> None:
         partition = await self._producer.partition_for_key(JOB_EVENTS, event.key or b"")
-        self._event_batcher(partition).submit(event, acknowledgements)
+        self._event_queue(partition).submit(event, acknowledgements)
 
-    def _event_batcher(self, partition: int) -> RecordBatcher:
-        batcher = self._events.get(partition)
-        if batcher is None:
-            send = partial(self._producer.send_batch, JOB_EVENTS, partition)
-            batcher = self._events[partition] = RecordBatcher(send)
-        return batcher
+    def _event_queue(self, partition: int) -> RecordQueue:
+        queue = self._events.get(partition)
+        if queue is None:
+            queue = self._events[partition] = self._batcher.queue(JOB_EVENTS, partition)
+        return queue
 
     async def _send_job(self, job: AcceptedJob, acknowledgements: Acknowledgements) -> None:
         topic = TOPICS[job.header.type]
@@ -93,30 +93,32 @@ class KafkaPublisher(Publisher):
         else:
             acknowledgements.settle()
 
-    async def _send_records(self, topic: str, records: Sequence[ProducerRecord]) -> None:
-        # Partitioned by job, single records would hardly ever share a batch: batches take the partitions in turn.
-        partition = next(self._round_robin) % await self._producer.partitions(topic)
-        await self._producer.send_batch(topic, partition, records)
-
     def _build_events(self, job: AcceptedJob) -> list[ProducerRecord]:
-        headers = _trace_headers(job)
+        headers = _NO_HEADERS if job.traceparent is None else RecordHeaders(VARINTS[1] + _trace_header(job))
         return [ProducerRecord(key, value, headers) for key, value in self._encoder.encode_opened(job)]
 
     def _build_records(self, job: AcceptedJob) -> Sequence[ProducerRecord]:
-        header = job.header
-        common = (
-            ("site", b"%d" % header.site),
-            ("jobId", header.job_id.encode()),
-            ("total", b"%d" % header.total),
-            *_trace_headers(job),
+        header, trace = job.header, _trace_header(job)
+        # Encoded once for all records of the job: site, jobId, total, the trace if there is one, and then the index.
+        before_index = b"".join(
+            (
+                VARINTS[5 if trace else 4],
+                _site_header(header.site),
+                encode_header("jobId", header.job_id.encode()),
+                _TOTAL_HEADERS[header.total],
+                trace,
+            )
         )
-        # Encoded once for all records of the job.
-        before_index = b"".join([VARINTS[len(common) + 1], *[encode_header(*each) for each in common]])
         return [
             ProducerRecord(key, value, RecordHeaders(before_index + _INDEX_HEADERS[index]))
             for index, key, value in self._encoder.encode_records(job)
         ]
 
 
-def _trace_headers(job: AcceptedJob) -> Headers:
-    return () if job.traceparent is None else (("traceparent", job.traceparent.encode()),)
+@lru_cache(maxsize=1024)
+def _site_header(site: int) -> bytes:
+    return encode_header("site", b"%d" % site)
+
+
+def _trace_header(job: AcceptedJob) -> bytes:
+    return b"" if job.traceparent is None else encode_header("traceparent", job.traceparent.encode())

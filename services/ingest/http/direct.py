@@ -37,7 +37,7 @@ _PATH = re.compile(
     rf"{BASE}/([A-Za-z0-9_~-][A-Za-z0-9._~-]*)/({'|'.join(SCOPES)})/users/([A-Za-z0-9_~-][A-Za-z0-9._~-]*)"
 )
 _ROUTES = {kind: f"{BASE}/{{apiKey}}/{kind}/users/{{userId}}" for kind in SCOPES}
-_UNCOMMON = (istr(IDEMPOTENCY_KEY), hdrs.EXPECT, hdrs.CONTENT_ENCODING, hdrs.TRANSFER_ENCODING, hdrs.UPGRADE)
+_IDEMPOTENCY_KEY = istr(IDEMPOTENCY_KEY)
 _JSON = "application/json; charset=utf-8"
 _LOG = logger(__name__)
 
@@ -124,7 +124,13 @@ class _BegunRequest(NamedTuple):
 
 def _has_common_headers(exchange: Exchange) -> bool:
     headers = exchange.headers
-    return not any(name in headers for name in _UNCOMMON) and may_be_json(headers)
+    return not (
+        _IDEMPOTENCY_KEY in headers
+        or hdrs.EXPECT in headers
+        or hdrs.CONTENT_ENCODING in headers
+        or hdrs.TRANSFER_ENCODING in headers
+        or hdrs.UPGRADE in headers
+    ) and may_be_json(headers)
 
 
 def _problem(error: Exception, job: AcceptedJob) -> Problem:
