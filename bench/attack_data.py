@@ -81,8 +81,8 @@ def fill_orders(uri: str, transaction_id: str) -> None:
     _insert(transactions, (_copy(original, 10**6 + number, lines=lines) for number in range(LARGE_ORDERS)))
 
 
-def fill_day(uri: str, transaction_id: str) -> str:
-    """Store a day of many transactions that ended yesterday; return its purchase order, which is closed at once."""
+def fill_day(uri: str, transaction_id: str) -> dict[str, Any]:
+    """Store the many transactions of a day that ended yesterday; return its purchase order, not yet stored."""
     orders, transactions = _collection(uri, "purchase_orders"), _collection(uri, "transactions")
     original = _find(transactions, transaction_id)
     order = _find(orders, original["purchase_order"])
@@ -92,10 +92,12 @@ def fill_day(uri: str, transaction_id: str) -> str:
         transactions,
         (_copy(original, number, purchase_order=order_id) for number in range(1, DAY_TRANSACTIONS + 1)),
     )
-    orders.insert_one(
-        order | {"_id": order_id, "business_date": day, "last_sequence": DAY_TRANSACTIONS, "state": "OPEN"}
-    )
-    return order_id
+    return order | {"_id": order_id, "business_date": day, "last_sequence": DAY_TRANSACTIONS, "state": "OPEN"}
+
+
+def end_day(uri: str, order: dict[str, Any]) -> None:
+    """Store the purchase order of a day, which is closed at once."""
+    _collection(uri, "purchase_orders").insert_one(order)
 
 
 def is_closed(uri: str, order_id: str) -> bool:

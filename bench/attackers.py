@@ -239,7 +239,7 @@ def _yield_to_others() -> None:
     """Lower this process's priority: that of its session, where the kernel groups processes by sessions."""
     os.nice(10)
     with suppress(OSError):
-        Path("/proc/self/autogroup").write_text("19", encoding="ascii")
+        Path("/proc/self/autogroup").write_text("10", encoding="ascii")
 
 
 if __name__ == "__main__":

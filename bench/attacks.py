@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Any
 
 import aiohttp
 import psutil
@@ -105,7 +105,8 @@ async def measure(sandbox: BenchSandbox, seconds: float, only: str) -> bool:
             if name in wanted
         ]
         if "closing" in wanted:
-            attacks.append(await run.suffer("closing a day", "fulfilment", run.close_day))
+            day = await run.fill_day()
+            attacks.append(await run.suffer("closing a day", "fulfilment", partial(run.close_day, day)))
     return _report(attacks, run.idle, is_preferred=is_preferred)
 
 
@@ -225,11 +226,15 @@ class _Run:
         answers: Mapping[str, int] = json.loads(output)["answers"]
         return answers
 
-    async def close_day(self) -> Mapping[str, int]:
-        """Store a day that has ended, and wait until it is closed."""
-        order = await asyncio.to_thread(attack_data.fill_day, self._mongodb, self._transaction)
+    async def fill_day(self) -> dict[str, Any]:
+        """Store the transactions of a day that has ended; return its purchase order."""
+        return await asyncio.to_thread(attack_data.fill_day, self._mongodb, self._transaction)
+
+    async def close_day(self, order: dict[str, Any]) -> Mapping[str, int]:
+        """End the day, and wait until it is closed."""
+        await asyncio.to_thread(attack_data.end_day, self._mongodb, order)
         began = monotonic()
-        while not await asyncio.to_thread(attack_data.is_closed, self._mongodb, order):
+        while not await asyncio.to_thread(attack_data.is_closed, self._mongodb, order["_id"]):
             if monotonic() - began > DEADLINE_S:
                 return {"not closed": 1}
             await asyncio.sleep(SAMPLE_S)
