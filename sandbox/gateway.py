@@ -58,7 +58,8 @@ class Gateway(ManagedProcess):
     def is_ready(self) -> bool:
         """Whether it answers. Raises `NotReadyError` if it has exited."""
         self.assert_running()
-        return http_status(self.url) is not None
+        # A path that it answers itself: services start later.
+        return http_status(f"{self.url}/gateway") is not None
 
     def start(self) -> None:
         """Start (or restart) it and wait until it answers."""

@@ -59,7 +59,7 @@ def test_who_is_told_of_another_container_is_told_of_one_that_there_is() -> None
     services = compose()["services"]
     values = {value for name in services for value in environment(name).values()}
     named = {host for value in values for host in re.findall(r"^(?:[a-z]+://)?([a-z]+):\d+", value)}
-    assert named == {"kafka", "mongodb", "auth", "karapace", "valkey", "validator"} <= services.keys()
+    assert named == {"kafka", "mongodb", "auth", "karapace", "valkey", "validator", "gateway"} <= services.keys()
 
 
 def test_what_is_mounted_is_there_and_grafana_looks_for_it_where_it_is_mounted() -> None:
@@ -84,7 +84,8 @@ def test_the_image_holds_what_is_copied_into_it_and_listens_to_others() -> None:
     text = DOCKERFILE.read_text(encoding="utf-8")
     copied = re.findall(r"^COPY (\S+) \S+$", text, re.MULTILINE)
     # The last two belong to the stage that compiles, which removes them.
-    assert copied == ["requirements.lock", "services", "schemas", "requirements-native.lock", "tools/native.py"]
+    compiling = ["requirements-native.lock", "tools/native.py"]
+    assert copied == ["requirements.lock", "services", "schemas", "clients/python/tillstream", *compiling]
     patterns = (REPOSITORY / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert {line[1:] for line in patterns if line.startswith("!")} == set(copied)
     assert "HTTP_HOST=0.0.0.0" in text

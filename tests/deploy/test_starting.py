@@ -21,12 +21,14 @@ from sandbox.ports import free_ports
 from sandbox.probes import http_get
 from tests.deploy import compose, manifests
 from tests.deploy.manifests import REPOSITORY
-from tests.deploy.service_settings import NAMES
+from tests.deploy.service_settings import KAFKA_NAMES, NAMES
 
 READY_TIMEOUT_S = 90
 EXIT_TIMEOUT_S = 10
 READY_AFTER_LAST_S = 30
 # There is no schema registry here, and no broker with TLS.
+# The client library, which the image has beside the services.
+CLIENT = str(REPOSITORY / "clients" / "python")
 OMITTED = {"SCHEMA_REGISTRY_URL", "KAFKA_SECURITY_PROTOCOL", "KAFKA_SSL_CAFILE"}
 
 
@@ -63,6 +65,7 @@ class LocalServers:
             # A static member stays in its group for a while after its exit.
             "VALIDATOR_GROUP": f"validator-{uuid4().hex[:8]}",
             "PATH": os.environ["PATH"],
+            "PYTHONPATH": CLIENT,
         }
         return {name: value for name, value in made.items() if name not in OMITTED} | own
 
@@ -169,7 +172,7 @@ def test_every_service_gets_ready_and_ends_when_asked_to(
 @pytest.mark.parametrize("name", NAMES)
 def test_a_service_that_is_stopped_during_its_imports_has_not_failed(name: str) -> None:
     command = [sys.executable, "-m", f"services.{name}"]
-    with subprocess.Popen(command, cwd=REPOSITORY, env={"PATH": os.environ["PATH"]}) as process:
+    with subprocess.Popen(command, cwd=REPOSITORY, env={"PATH": os.environ["PATH"], "PYTHONPATH": CLIENT}) as process:
         try:
             maps = Path(f"/proc/{process.pid}/maps")
             # One of the first of the libraries that all services import.
@@ -198,7 +201,7 @@ def test_whoever_starts_first_waits_for_the_others(
         wait_until(
             lambda: services.readiness("auth") == 200, deadline_s=READY_TIMEOUT_S, description="auth needs MongoDB only"
         )
-        assert not [name for name in NAMES if name != "auth" and services.readiness(name) == 200]
+        assert not [name for name in KAFKA_NAMES if name != "auth" and services.readiness(name) == 200]
         with kafka:
             create_topics(kafka.bootstrap_servers)
             wait_until(
