@@ -1,6 +1,7 @@
 """One sandbox with seeded data, and one Chromium, for all of these tests. Without Chromium they are skipped."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -55,10 +56,16 @@ def installation(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="session")
-async def screens(chromium: str, installation: Installation) -> AsyncIterator[Screens]:
+def base(request: pytest.FixtureRequest) -> str:
+    """The address of the sandbox: one of these tests' own, unless `E2E_BASE` names another one."""
+    return os.environ.get("E2E_BASE") or str(request.getfixturevalue("installation").base)
+
+
+@pytest.fixture(scope="session")
+async def screens(chromium: str, base: str) -> AsyncIterator[Screens]:
     """Windows of a browser at a portal with data."""
     async with playwright_api.async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        names = await asyncio.to_thread(sow, installation.base)
-        yield Screens(browser, installation.base, names.names)
+        names = await asyncio.to_thread(sow, base)
+        yield Screens(browser, base, names.names)
         await browser.close()

@@ -20,7 +20,7 @@ async def test_a_new_import_appears_in_all_tabs_by_itself_through_one_stream(scr
     async with screens.open(CUSTOMER) as screen:
         streams: list[str] = []
         screen.page.context.on(
-            "request", lambda request: streams.append(request.url) if "/live" in request.url else None
+            "request", lambda request: streams.append(request.url) if request.url.endswith("/portal/live") else None
         )
         await screen.open("/portal/jobs")
         second = await screen.page.context.new_page()

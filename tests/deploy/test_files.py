@@ -4,6 +4,7 @@ import re
 import subprocess
 from ipaddress import ip_address, ip_network
 
+import pytest
 import yaml
 
 from tests.deploy.compose import EXAMPLE, FILE, compose, environment
@@ -73,9 +74,10 @@ def test_what_is_mounted_is_there_and_grafana_looks_for_it_where_it_is_mounted()
     assert source["url"] == f"http://prometheus:{services['prometheus']['ports'][0].rpartition(':')[2]}"
 
 
-def test_auth_believes_the_front_door_in_any_network_that_compose_gives_it() -> None:
+@pytest.mark.parametrize("service", ["auth", "portal"])
+def test_who_counts_failures_believes_the_front_door_in_any_network_that_compose_gives_it(service: str) -> None:
     """Otherwise all customers share one address, and one who guesses secrets locks out the others."""
-    believed = [ip_network(each) for each in environment("auth")["TRUSTED_PROXIES"].split(",")]
+    believed = [ip_network(each) for each in environment(service)["TRUSTED_PROXIES"].split(",")]
     for given in ("172.17.0.2", "172.31.255.2", "192.168.0.2"):
         assert any(ip_address(given) in each for each in believed), given
 

@@ -78,7 +78,7 @@ class Apis:
         self.secrets = dict.fromkeys(SITES, SECRET)
         self.jobs: dict[str, list[dict[str, Any]]] = {"12345": [], "67890": []}
         self.records: dict[str, list[dict[str, Any]]] = {}
-        self.events: list[dict[str, Any]] = []
+        self.orders: list[dict[str, Any]] = []
         self.fails: Callable[[httpx2.Request], httpx2.Response | None] = lambda _request: None
         self.token_requests = 0
         self.requests: list[httpx2.Request] = []
@@ -137,8 +137,9 @@ class Apis:
             case ["omnichannel", "api", "v1", _, "limits"]:
                 limits = {"recordsPerSecond": 100, "remaining": 75, "resetAfterSeconds": 1, "recordsPerRequest": 100}
                 return httpx2.Response(200, json=limits | {"bytesPerRequest": 1, "inflatedBytesPerRequest": 1})
-            case ["fulfilment", "v1", _]:
-                return httpx2.Response(200, json={"pagination": None, "result": []})
+            case ["fulfilment", "v1", kind]:
+                found = self.orders if kind == "orders" else []
+                return httpx2.Response(200, json={"pagination": None, "result": found})
         return _problem(404, "NOT_FOUND")
 
     @staticmethod

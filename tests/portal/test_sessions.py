@@ -1,5 +1,6 @@
 """Signing in and out, and how sessions end."""
 
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from pymongo import MongoClient
 from services.portal.domain.session import MINUTE_US
 from services.portal.flows.sign_in import session_id_of
 from tests.portal.apis import CUSTOMER, OPERATOR, RESELLER, SECRET, Apis
-from tests.portal.conftest import OpenSite
+from tests.portal.conftest import KEY, OpenSite
 from tests.portal.site import OWN_REQUEST, Site
 from tests.support.audit_log import FakeAuditLog
 
@@ -197,6 +198,30 @@ async def test_mongodb_has_neither_the_cookie_nor_the_secret(signed_in: Site, mo
     assert not [each for each in (SECRET, CUSTOMER, "12345", signed_in.cookies[COOKIE]) if each in stored]
     assert document["created_us"] == signed_in.clock.us
     assert document["seen_us"] % MINUTE_US == signed_in.clock.us % MINUTE_US
+
+
+async def test_of_a_session_that_has_ended_mongodb_keeps_nothing_secret(
+    signed_in: Site, mongodb_uri: str, database: str
+) -> None:
+    token = await signed_in.form_token("/portal/jobs")
+    async with await signed_in.post("/portal/sign-out", {"form_token": token}):
+        pass
+    client: MongoClient[dict[str, Any]] = MongoClient(mongodb_uri)
+    with client:
+        (document,) = client[database]["portal_sessions"].find()
+        assert "expireAfterSeconds" in str(client[database]["portal_sessions"].index_information())
+    assert document.keys() == {"_id", "created_us", "seen_us", "expires"}
+
+
+async def test_a_session_whose_key_was_removed_has_ended(signed_in: Site, open_site: OpenSite) -> None:
+    new = b64encode(b"n" * 32).decode()
+    rotated = await open_site(portal_encryption_keys=f"{new},{KEY}")
+    rotated.set_cookie(COOKIE, signed_in.cookies[COOKIE])
+    await rotated.text("/portal/jobs")
+    without = await open_site(portal_encryption_keys=new)
+    without.set_cookie(COOKIE, signed_in.cookies[COOKIE])
+    async with await without.get("/portal/jobs") as response:
+        assert response.status == 303
 
 
 async def test_an_operator_has_pages_of_an_operator(site: Site) -> None:

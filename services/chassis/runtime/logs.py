@@ -50,6 +50,8 @@ def configure(service: str, level: str, *, stream: TextIO | None = None) -> None
     # Group joins and metadata requests at start log harmless errors; metrics and health cover the real ones.
     logging.getLogger("aiokafka").setLevel(max(logging.CRITICAL, root.level))
     logging.getLogger("pymongo").setLevel(max(logging.WARNING, root.level))
+    # Its lines have the addresses of requests, which may name users.
+    logging.getLogger("httpx2").setLevel(max(logging.WARNING, root.level))
 
 
 def _add_service(service: str) -> structlog.typing.Processor:

@@ -41,12 +41,16 @@ class Formats:
         return format_currency(amount, currency, locale=self.locale)
 
     def amounts(self, money: Mapping[str, Decimal]) -> str:
+        """Return amounts of several currencies as one text."""
+        return " + ".join(self.each_amount(money))
+
+    def each_amount(self, money: Mapping[str, Decimal]) -> list[str]:
         """Return amounts of several currencies, the largest first; at the end what names no currency."""
         ordered = sorted(money.items(), key=lambda item: (not item[0], -item[1]))
         texts = [self.money(amount, currency) for currency, amount in ordered]
         if len(ordered) > 1 and not ordered[-1][0]:
             texts[-1] += " without a currency"
-        return " + ".join(texts)
+        return texts
 
     def duration(self, text: str) -> str:
         """Return HH:MM:SS in words."""

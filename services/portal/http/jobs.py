@@ -1,5 +1,6 @@
 """Imports: the list, and one of them."""
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -70,10 +71,12 @@ class JobPages:
         token = visit.query.get("page")
         address = f"{BASE}/{job.id}"
         try:
-            records = await flow.list_records(visit.client.jobs, job.id, outcome, page_token=token)
+            records, failures = await asyncio.gather(
+                flow.list_records(visit.client.jobs, job.id, outcome, page_token=token),
+                flow.report_failures(visit.client.jobs, job),
+            )
         except InvalidRequestError as error:
             raise PageError(400, "This page of the records is gone", "Begin at the first one.", back=BACK) from error
-        failures = await flow.report_failures(visit.client.jobs, job)
         filters = {"outcome": outcome}
         return self._pages.page(
             visit,

@@ -1,5 +1,5 @@
 // One stream of events for all tabs of this browser: the tab that holds the lock has it, and tells the others.
-const CHANNEL = "portal-live";
+export const CHANNEL = "portal-live";
 const LOCK = "portal-live";
 
 export function follow(path, { onEvent, onSignedOut }) {
@@ -16,7 +16,6 @@ export function follow(path, { onEvent, onSignedOut }) {
   if (path && "locks" in navigator && "EventSource" in window) {
     navigator.locks.request(LOCK, () => listen(path, tell));
   }
-  return { announceSignOut: () => channel.postMessage({ type: "signed-out" }) };
 }
 
 // Resolves when the stream has ended for good: another tab may then try.

@@ -8,12 +8,14 @@ const SIGN_IN = "/portal/sign-in?reason=ended";
 
 listenToKeys();
 
-const live = follow(document.body.dataset.livePath, {
-  onEvent: (type) => renew((element) => element.dataset.live.split(" ").includes(type)),
-  onSignedOut: () => location.assign(SIGN_IN),
-});
+// The tab that signs out is led on by its form.
+let isLeaving = false;
+document.querySelector('form[action="/portal/sign-out"]')?.addEventListener("submit", () => (isLeaving = true));
 
-document.querySelector("[data-sign-out]")?.addEventListener("submit", () => live.announceSignOut());
+follow(document.body.dataset.livePath, {
+  onEvent: (type) => renew((element) => element.dataset.live.split(" ").includes(type)),
+  onSignedOut: () => isLeaving || location.assign(SIGN_IN),
+});
 
 // While a page shows something in progress, it asks for news: progress is not in the feed.
 setInterval(() => {
