@@ -36,7 +36,8 @@ class Codec(Generic[T]):
     """Encodes and decodes the records of one schema. `prefix` (a framing) goes before everything that is encoded.
 
     With `fields`, which must be adjacent, it encodes and decodes only these of the record. Arrays of more than
-    `max_items` are not decoded.
+    `max_items` are not decoded. Arrays in fields that are `repeated` are decoded once where they follow each other
+    unchanged; records then share a list.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Codec(Generic[T]):
         prefix: bytes = b"",
         fields: Collection[str] | None = None,
         max_items: int = sys.maxsize,
+        repeated: Collection[str] = (),
     ) -> None:
         record = parse_schema(definition)
         if fields is not None:
@@ -54,7 +56,7 @@ class Codec(Generic[T]):
         _check(record, types)
         self._record = record
         self.prefix = prefix.decode("latin-1")
-        self._compile = partial(_compile, record, types, max_items)
+        self._compile = partial(_compile, record, types, max_items, repeated)
         self._fast = self._compile(LENGTHS)
         # For strings and arrays longer than the table of lengths.
         self._general = self._compile(VarintLengths())
@@ -128,6 +130,7 @@ def _compile(
     record: RecordType,
     types: Mapping[str, type],
     max_items: int,
+    repeated: Collection[str],
     lengths: list[str] | VarintLengths,
     *,
     is_ascii: bool = False,
@@ -165,7 +168,7 @@ def _compile(
     source = [
         WRITE_STRINGS,
         *(writer_source(part, is_ascii=is_ascii) for part in _types_of(record, RecordType)),
-        reader_source(record),
+        reader_source(record, repeated=repeated),
     ]
     exec("\n".join(source), names)  # noqa: S102 - the source is made from our own schemas, at start
     names["writers"] = {

@@ -4,7 +4,7 @@ Beyond the end it reads only slices, which come out short, or single bytes, whic
 grows, so the caller detects both when the function has returned.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import count
 
 from services.avro.schema import Array, AvroType, Enum, Optional, Primitive, RecordType, Union
@@ -15,18 +15,31 @@ def reader_name(record: RecordType) -> str:
     return f"read_{record.name}"
 
 
-def reader_source(record: RecordType) -> str:
-    """Return the source of a function of (data, text, position); `text` is `data` with one character per byte."""
-    body = _Reader().read(record, "value")
-    lines = [f"def {reader_name(record)}(data, text, p):", *(f"    {line}" for line in body), "    return value, p", ""]
+def reader_source(record: RecordType, *, repeated: Collection[str] = ()) -> str:
+    """Return the source of a function of (data, text, position); `text` is `data` with one character per byte.
+
+    `repeated` are fields with an array that is often the same, byte by byte, as the one that was read before in the
+    same record: it is then not read again, and both have the same list.
+    """
+    reader = _Reader(repeated)
+    body = list(reader.read(record, "value"))
+    lines = [
+        f"def {reader_name(record)}(data, text, p):",
+        *(f"    {name} = b''" for name in reader.latest),
+        *(f"    {line}" for line in body),
+        "    return value, p",
+        "",
+    ]
     return "\n".join(lines)
 
 
 class _Reader:
-    """Gives every value a variable of its own."""
+    """Gives every value a variable of its own. `latest` are those with the bytes of repeated arrays."""
 
-    def __init__(self) -> None:
+    def __init__(self, repeated: Collection[str]) -> None:
         self._numbers = count()
+        self._repeated = repeated
+        self.latest: list[str] = []
 
     def read(self, type_: AvroType, target: str) -> Iterator[str]:
         """Yield lines that put the next value into `target`."""
@@ -34,7 +47,8 @@ class _Reader:
             case RecordType(name, fields):
                 targets = [f"{field.name}_{next(self._numbers)}" for field in fields]
                 for field, field_target in zip(fields, targets, strict=True):
-                    yield from self.read(field.type, field_target)
+                    read = self._read_repeated if field.name in self._repeated else self.read
+                    yield from read(field.type, field_target)
                 yield f"{target} = {name}({', '.join(targets)})"
             case Array(items):
                 yield from self._read_array(items, target)
@@ -49,6 +63,14 @@ class _Reader:
                 yield from ("else:", "    raise AvroDecodeError(invalid_branch)")
             case _:
                 yield from _read_primitive(type_, target)
+
+    def _read_repeated(self, type_: AvroType, target: str) -> Iterator[str]:
+        """What these bytes stand for does not depend on what follows, so equal bytes are read equally."""
+        latest, start = f"latest_{target}", f"start_{target}"
+        self.latest.append(latest)
+        yield from (f"if {latest} and data.startswith({latest}, p):", f"    p += len({latest})")
+        yield from ("else:", f"    {start} = p", *_indented(self.read(type_, target)))
+        yield f"    {latest} = data[{start}:p]"
 
     def _read_array(self, items: AvroType, target: str) -> Iterator[str]:
         size, item = f"size_{next(self._numbers)}", f"item_{next(self._numbers)}"

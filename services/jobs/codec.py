@@ -75,7 +75,11 @@ class JobEventCodec:
         )
         types = {"JobEvent": _Body, "Run": OutcomeRun} | {t.__name__: t for t in (Opened, Judged, Expired)}
         self._bodies = Codec[_Body](
-            definition, types | {"Failure": Failure, "Fault": Fault}, fields=_Body.__struct_fields__
+            definition,
+            types | {"Failure": Failure, "Fault": Fault},
+            fields=_Body.__struct_fields__,
+            # Records of a job often fail for the same reason.
+            repeated=("faults",),
         )
         self._header_from = lru_cache(maxsize=4096)(self._decode_header)
 

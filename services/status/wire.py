@@ -77,20 +77,20 @@ class FinishedCodec:
     def encode(self, job: Job) -> tuple[bytes, bytes]:
         """Key and value of the event. The same job gives the same event."""
         header, tally, key = job.profile.header, job.tally, _record_key(job.key)
+        # Positional, in the schema's order: names would take a third of the time.
         return key, self._codec.encode(
             _JobFinished(
-                event_id=_derive_id(key),
-                site=header.site,
-                job_id=header.job_id,
-                type=header.type,
-                mode=header.mode,
-                state=job.state.value,
-                total=header.total,
-                succeeded=tally.succeeded,
-                failed=tally.failed,
-                unprocessed=tally.unprocessed,
-                created_at=header.created_at,
-                finished_at=job.last_us,
+                _derive_id(key),
+                *header.key,
+                header.type,
+                header.mode,
+                job.state.value,
+                header.total,
+                tally.succeeded,
+                tally.failed,
+                tally.unprocessed,
+                header.created_at,
+                job.last_us,
             )
         )
 

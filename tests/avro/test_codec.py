@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from services.avro.codec import AvroDecodeError, Codec
 from services.avro.schema import parse_schema
 from services.avro.varints import encode_timestamp, encode_varint
+from services.jobs.events import Expired, Failure, Fault, Judged, Opened, OutcomeRun
 from services.sales.records import Order, OrderLine
 from services.sales.wire import order_codec
 from tests.sales.samples import (
@@ -21,6 +22,7 @@ from tests.sales.samples import (
     ORDERS,
     PARSED,
     RETURNS,
+    FlatJobEvent,
     a_place,
     a_return,
     an_order,
@@ -31,12 +33,20 @@ from tests.sales.strategies import EVENTS, LONGS
 from tests.sales.strategies import ORDERS as ANY_ORDERS
 from tests.sales.strategies import RETURNS as ANY_RETURNS
 
+# As status reads them: equal lists of faults are read once.
+REPEATED_FAULTS: Codec[FlatJobEvent] = Codec(
+    definition("job_event"),
+    {"JobEvent": FlatJobEvent, "Run": OutcomeRun}
+    | {kind.__name__: kind for kind in (Opened, Judged, Expired, Failure, Fault)},
+    repeated=("faults",),
+)
 ANY_RECORD = st.one_of(
     ANY_ORDERS.map(lambda record: ("order", ORDERS, record)),
     ANY_RETURNS.map(lambda record: ("return", RETURNS, record)),
     EVENTS.map(lambda record: ("job_event", FLAT_JOB_EVENTS, record)),
+    EVENTS.map(lambda record: ("job_event", REPEATED_FAULTS, record)),
 )
-CODECS: list[Codec[Any]] = [ORDERS, RETURNS, FLAT_JOB_EVENTS]
+CODECS: list[Codec[Any]] = [ORDERS, RETURNS, FLAT_JOB_EVENTS, REPEATED_FAULTS]
 
 
 @given(ANY_RECORD)

@@ -184,6 +184,15 @@ async def test_a_change_stream_has_the_changes_in_order(database: Any) -> None:
     assert seen == [("insert", "a"), ("update", "a"), ("delete", "a")]
 
 
+async def test_raw_batches_hold_the_documents_in_order(database: Any) -> None:
+    jobs = database["jobs"]
+    assert [batch async for batch in jobs.find_raw_batches({"_id": "a"})] in ([], [b""])
+    await jobs.insert_many([{"_id": "a", "n": 1, "m": 1}, {"_id": "b", "n": 2}, {"_id": "c", "n": 3}], ordered=False)
+    found = jobs.find_raw_batches({"_id": {"$in": ["c", "a"]}}, {"m": 0}, sort=[("_id", -1)])
+    assert decode_all(b"".join([batch async for batch in found])) == [{"_id": "c", "n": 3}, {"_id": "a", "n": 1}]
+    assert not found.cursor_id
+
+
 async def test_a_transaction_is_stored_as_a_whole(client: Any, database: Any) -> None:
     """It sees its own writes, others see none of them before the commit."""
     await database["jobs"].insert_one({"_id": "a", "n": 1})

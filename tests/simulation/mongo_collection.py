@@ -12,7 +12,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 from tests.simulation import documents as language
 from tests.simulation import mongo_writes as writes
 from tests.simulation.documents import Document
-from tests.simulation.mongo_cursors import ChangeCursor, ListCursor, SimulatedCursor
+from tests.simulation.mongo_cursors import ChangeCursor, ListCursor, RawBatchCursor, SimulatedCursor
 from tests.simulation.replica_set import SERVER_OPTIONS, DuplicateError, Index, LockedError, encode, not_primary
 
 # Time between two operations of a bulk write.
@@ -52,6 +52,11 @@ class SimulatedCollection:
         **options: Any,
     ) -> "SimulatedCursor":
         return SimulatedCursor(self, filter or {}, projection, options)
+
+    def find_raw_batches(
+        self, filter: Mapping[str, Any], projection: Mapping[str, Any] | None = None, **options: Any
+    ) -> "RawBatchCursor":
+        return RawBatchCursor(self, filter, projection, options)
 
     async def find_one(
         self,

@@ -26,6 +26,9 @@ class ListCursor:
 class SimulatedCursor:
     """A query that is sent when its first result is needed."""
 
+    # Not known, so that it is closed.
+    cursor_id: int | None = None
+
     def __init__(
         self,
         collection: Any,
@@ -82,6 +85,17 @@ class SimulatedCursor:
         if not self._results:
             raise StopAsyncIteration
         return self._results.pop()
+
+
+class RawBatchCursor(SimulatedCursor):
+    """A query whose results come as one batch of BSON."""
+
+    async def __anext__(self) -> bytes:
+        if self._results is None:
+            self._results = await self._find()
+            if self._results:
+                return b"".join(map(bson.encode, self._results))
+        raise StopAsyncIteration
 
 
 async def _first(cursor: SimulatedCursor, length: int) -> AsyncIterator[Any]:

@@ -2,12 +2,14 @@
 
 import json
 import re
+from functools import lru_cache
 from uuid import UUID, uuid4
 
 import pytest
 from msgspec.structs import replace
 
 from services.jobs.events import Fault, JobEvent, JobKey, OutcomeRun
+from services.status.domain import event as event_module
 from services.status.domain.block import (
     build_block,
     claim,
@@ -223,6 +225,35 @@ def test_failures_with_the_same_faults_are_told_like_any_other() -> None:
     assert [f"{event['orderId']} {event['index']} {event['productId']}" for event in events] == [
         "o0 0 p1", "o1 1 p1", "o2 2 p3", "o3 3 p1", "o3 3 p2", "o4 4 p1", "o4 4 p2", "o5 5 p1", "o6 6 p3",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("changed", ["code", "field", "message", "level", "product_id", "retryable"])
+def test_faults_that_differ_in_anything_are_told_apart(changed: str) -> None:
+    """Faults that have been rendered before are not rendered again, whichever job they are of."""
+    fault, texts = no_product("p1"), set()
+    other = replace(fault, **{changed: {"level": "ERROR", "retryable": True}.get(changed, "x")})
+    for _ in range(2):
+        for each in (fault, other):
+            rendered = render_failures([a_failure(0, each)], CREATED_US, a_profile())
+            texts.add((rendered.events, rendered.details))
+            assert rendered.levels == each.level[0]
+            event, details = json.loads(rendered.events), json.loads(f"{{{rendered.details}}}")["faults"][0]
+            shown = event["attributes"]
+            assert (shown["code"], shown["field"], shown["productId"]) == (each.code, each.field, each.product_id)
+            assert (event["message"], event["level"]) == (each.message, each.level)
+            assert (details["message"], details["retryable"]) == (each.message, each.retryable)
+    assert len(texts) == 2
+
+
+def test_long_faults_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """I8: what a producer writes as a message of its fault may have megabytes."""
+    cached = lru_cache(event_module._render_fault)
+    monkeypatch.setattr(event_module, "_render_cached_fault", cached)
+    short, long = no_product("p1"), replace(no_product("p1"), message="x" * event_module.MAX_CACHED_CHARS)
+    for fault in (short, long, short):
+        rendered = render_failures([a_failure(0, fault)], CREATED_US, a_profile())
+        assert json.loads(rendered.events)["message"] == fault.message
+    assert cached.cache_info().currsize == 1
 
 
 def test_an_event_has_the_printed_keys_in_their_order() -> None:

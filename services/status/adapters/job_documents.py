@@ -5,7 +5,7 @@ from, by an array filter, while it finds its document by `_id` alone: MongoDB pl
 takes a quarter of an update's time. (Indexes address the element by its number: `job.0…`.)
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -190,6 +190,15 @@ def summary_job_from_raw(document: bytes) -> Job:
     The cache holds more than the longest list has jobs; a longer list would evict its own entries.
     """
     return summary_job_from(bson.decode(document))
+
+
+def split_batch(batch: bytes) -> Iterator[bytes]:
+    """The documents of a batch of raw BSON: each begins with its size."""
+    start = 0
+    while start < len(batch):
+        end = start + int.from_bytes(batch[start : start + 4], "little")
+        yield batch[start:end]
+        start = end
 
 
 def _job_from(document: Mapping[str, Any], chunk_tallies: tuple[Tally, ...]) -> Job:

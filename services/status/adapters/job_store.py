@@ -14,8 +14,7 @@ from datetime import UTC, datetime
 from itertools import product
 from typing import Any, TypeVar
 
-from bson.codec_options import CodecOptions
-from bson.raw_bson import RawBSONDocument
+import bson
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure
 from pymongo.read_concern import ReadConcern
@@ -66,7 +65,6 @@ class MongoJobStore(JobWriter, JobReader, OverdueJobs):
         majority = ReadConcern("majority")
         self._jobs = mongo.collection(JOBS).with_options(read_concern=majority)
         self._chunks = mongo.collection(CHUNKS).with_options(read_concern=majority)
-        self._raw_jobs = self._jobs.with_options(codec_options=CodecOptions(document_class=RawBSONDocument))
 
     async def create_indexes(self, *, retention_days: int) -> None:
         """Create the indexes, or change the retention of existing ones."""
@@ -118,23 +116,30 @@ class MongoJobStore(JobWriter, JobReader, OverdueJobs):
         if not numbers:
             return
         ids = [job_documents.chunk_document_id(job.key, number) for number in numbers]
-        cursor = self._chunks.find({"_id": {"$in": ids}}, _excluded_fields(projection, _IN_CHUNKS))
-        cursor.sort("_id", 1 if numbers[0] <= numbers[-1] else -1)
+        # A call for each document would take a tenth of the time of a page.
+        cursor = self._chunks.find_raw_batches(
+            {"_id": {"$in": ids}},
+            _excluded_fields(projection, _IN_CHUNKS),
+            sort=[("_id", 1 if numbers[0] <= numbers[-1] else -1)],
+        )
         try:
             with mongo_errors():
                 # MongoDB sends up to 16 MB at a time, and so much is in memory: a chunk may be as large.
-                async for document in cursor:
-                    yield job_documents.block_from(document, job.profile.total)
+                async for batch in cursor:
+                    for document in bson.decode_iter(batch):
+                        yield job_documents.block_from(document, job.profile.total)
         finally:
-            await cursor.close()
+            # When the last batch has been read, there is nothing to close; with Motor that would take a thread.
+            if cursor.cursor_id != 0:
+                await cursor.close()
 
     async def list_jobs(self, query: JobListQuery) -> list[Job]:
+        jobs: list[Job] = []
         with mongo_errors():
             # Read in batches: all of a long list at once would hold the event loop.
-            return [
-                job_documents.summary_job_from_raw(document.raw)
-                async for document in self._raw_jobs.find(**_find_arguments(query))
-            ]
+            async for batch in self._jobs.find_raw_batches(**_find_arguments(query)):
+                jobs += map(job_documents.summary_job_from_raw, job_documents.split_batch(batch))
+        return jobs
 
     async def count_open(self) -> dict[JobState, int]:
         """Count the jobs in each state that is not final."""

@@ -20,6 +20,8 @@ FAULT_SEPARATOR = ",\t"
 DETAILS_SEPARATOR = "\n"
 LEVELS_SEPARATOR = ","
 MAX_FAULTS_PER_FAILURE = 20
+# Faults with longer texts are rendered whenever they occur: the cache of the others must not take much memory.
+MAX_CACHED_CHARS = 512
 
 SUMMARY, DETAIL = "SUMMARY", "DETAIL"
 EXPIRED = "EXPIRED"
@@ -33,6 +35,11 @@ _AFTER_ID = f'","batch":{BATCH_NUMBER},"type":"Application","message":'
 
 _encode = msgspec.json.Encoder().encode
 _parse_raw = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+def event_middle(message: str, level: str) -> str:
+    """The text between an event's id and its attributes. `message` is a JSON string."""
+    return f'{_AFTER_ID}{message},"level":"{level}","attributes":{{'
 
 
 class EventIds:
@@ -58,7 +65,7 @@ class EventIds:
 class EventTemplate:
     """Renders events of one job and one instant; what they share is rendered once.
 
-    An event is `id_head`, its own part of `id_base` in hexadecimal, a `middle`, attributes and `tail`: code that
+    An event is `id_head`, its own part of `id_base` in hexadecimal, an `event_middle`, attributes and `tail`: code that
     renders thousands joins these itself. `default_attributes` are the `base_attributes` of the job's own mode.
     """
 
@@ -77,13 +84,9 @@ class EventTemplate:
     def render(self, index: int, fault: int, message: str, level: str, attributes: str) -> str:
         """Render an event. `message` is a JSON string; `attributes` are members of a JSON object, without braces."""
         return (
-            f'{self.id_head}{self.id_base ^ (index << 8 | fault):012x}{_AFTER_ID}{message},"level":"{level}",'
-            f'"attributes":{{{attributes}{self.tail}'
+            f"{self.id_head}{self.id_base ^ (index << 8 | fault):012x}{event_middle(message, level)}"
+            f"{attributes}{self.tail}"
         )
-
-    def middle(self, message: str, level: str) -> str:
-        """The text between an event's id and its attributes."""
-        return f'{_AFTER_ID}{message},"level":"{level}","attributes":{{'
 
     def base_attributes(self, mode: str) -> str:
         """The first attributes of every event."""
@@ -102,8 +105,21 @@ class RenderedFailures(NamedTuple):
     details: str
 
 
+class _RenderedFault(NamedTuple):
+    """What all failures with the same fault have in common.
+
+    `middle` goes between an event's id and the failure's own attributes, `attributes` after these; `details` is a JSON
+    object.
+    """
+
+    level: str
+    middle: str
+    attributes: str
+    details: str
+
+
 class _RenderedFaults(Struct, frozen=True, gc=False):
-    """What failures with the same faults have in common.
+    """What failures of one job with the same faults have in common.
 
     `events` has, for each fault, its number, the text between the event's id and the failure's own attributes, and the
     text after these; `details` begins the failure's details.
@@ -128,9 +144,9 @@ def render_failures(failures: Sequence[Failure], at_us: int, profile: JobProfile
         index, order_id, return_id, record = failure.index, failure.order_id, failure.return_id, failure.record
         named = default_attributes if failure.mode == default_mode else template.base_attributes(failure.mode)
         if order_id is not None:
-            named += f',"orderId":{to_json_string(order_id)}'
+            named += f',"orderId":{_encode(order_id).decode()}'
         if return_id is not None:
-            named += f',"returnId":{to_json_string(return_id)}'
+            named += f',"returnId":{_encode(return_id).decode()}'
         if failure.faults != faults:
             # Most failures of a run have the faults of the one before.
             faults = failure.faults
@@ -149,15 +165,31 @@ def render_failures(failures: Sequence[Failure], at_us: int, profile: JobProfile
 
 
 def _render_faults(faults: Sequence[Fault], template: EventTemplate) -> _RenderedFaults:
-    levels, events, details = "", [], []
+    tail, levels, events, details = template.tail, "", [], []
     for number, fault in enumerate(faults[:MAX_FAULTS_PER_FAILURE]):
-        code_and_field, message = _code_and_field_members(fault.code, fault.field), to_json_string(fault.message)
-        product = "" if fault.product_id is None else f',"productId":{to_json_string(fault.product_id)}'
-        levels += fault.level[0]
-        events.append((number, template.middle(message, fault.level), f"{code_and_field}{product}{template.tail}"))
-        retryable = "true" if fault.retryable else "false"
-        details.append(f'{{{code_and_field},"message":{message},"retryable":{retryable}}}')
+        size = len(fault.code) + len(fault.field) + len(fault.message) + len(fault.product_id or "")
+        render = _render_cached_fault if size <= MAX_CACHED_CHARS else _render_fault
+        level, middle, attributes, shown = render(fault)
+        levels += level
+        events.append((number, middle, attributes + tail))
+        details.append(shown)
     return _RenderedFaults(levels, events, f'"faults":[{",".join(details)}]')
+
+
+def _render_fault(fault: Fault) -> _RenderedFault:
+    message = to_json_string(fault.message)
+    members = f'"code":{to_json_string(fault.code)},"field":{to_json_string(fault.field)}'
+    product = "" if fault.product_id is None else f',"productId":{to_json_string(fault.product_id)}'
+    return _RenderedFault(
+        fault.level[0],
+        event_middle(message, fault.level),
+        f"{members}{product}",
+        f'{{{members},"message":{message},"retryable":{"true" if fault.retryable else "false"}}}',
+    )
+
+
+# Jobs that are sent one after another often have the same faults.
+_render_cached_fault = lru_cache(maxsize=1024)(_render_fault)
 
 
 def render_expired_event(template: EventTemplate, index: int) -> str:
@@ -169,12 +201,6 @@ def render_expired_event(template: EventTemplate, index: int) -> str:
 @lru_cache(maxsize=4096)
 def _site_members(site: SiteProfile) -> str:
     return f',"source":{to_json_string(site.source)},"datacenter":{to_json_string(site.datacenter)}'
-
-
-@lru_cache(maxsize=4096)
-def _code_and_field_members(code: str, field: str) -> str:
-    """Both as members of a JSON object; there are few such pairs."""
-    return f'"code":{to_json_string(code)},"field":{to_json_string(field)}'
 
 
 def _compact_json(text: str) -> str:

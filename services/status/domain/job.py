@@ -44,7 +44,7 @@ class Job(Struct, frozen=True, gc=False):
     @property
     def key(self) -> JobKey:
         """The job's key."""
-        return self.profile.key
+        return self.profile.header.key
 
     @property
     def is_large(self) -> bool:
@@ -54,8 +54,12 @@ class Job(Struct, frozen=True, gc=False):
     @property
     def state(self) -> JobState:
         """The state that follows from the counts."""
-        tally, decided = self.tally, self.tally.decided_count
-        if decided < self.profile.header.total:
+        tally, total = self.tally, self.profile.header.total
+        if tally.succeeded == total:
+            # Most jobs end like this.
+            return JobState.COMPLETED
+        decided = tally.decided_count
+        if decided < total:
             return JobState.VALIDATING if decided else JobState.RECEIVED
         if tally.unprocessed:
             return JobState.EXPIRED
@@ -66,7 +70,8 @@ class Job(Struct, frozen=True, gc=False):
     @property
     def is_terminal(self) -> bool:
         """Whether all records are decided: what the events show changes no more."""
-        return self.tally.decided_count == self.profile.header.total
+        tally = self.tally
+        return tally.succeeded + tally.failed + tally.unprocessed == self.profile.header.total
 
     @property
     def last_us(self) -> int:

@@ -1,6 +1,7 @@
 """Apply job events to the stored jobs."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -127,10 +128,14 @@ async def _write(changes: Iterable[JobChange | None], deps: Deps) -> frozenset[J
 
 
 def _count_ended(changes: Iterable[JobChange], lost: frozenset[JobKey], now_us: int) -> None:
-    for job in [change.job for change in changes]:
-        if job.is_terminal and job.shown_version == job.version and job.key not in lost:
-            _ENDED[job.state].inc()
-            metrics.END_TO_END.observe(max(now_us - job.profile.header.created_at, 0) / 1_000_000)
+    ended = [
+        job
+        for job in [change.job for change in changes]
+        if job.is_terminal and job.shown_version == job.version and job.key not in lost
+    ]
+    for state, count in Counter(job.state for job in ended).items():
+        _ENDED[state].inc(count)
+    metrics.END_TO_END.observe_all([max(now_us - job.profile.header.created_at, 0) / 1_000_000 for job in ended])
 
 
 def _optimistic_change(update: JobUpdate, deps: Deps) -> JobChange | None:

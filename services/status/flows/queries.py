@@ -27,6 +27,8 @@ from services.values.time_uuids import timestamp_us
 
 RECENT_US = 10_000_000
 NEW_JOB_TIMEOUT_S = 2.0
+# Blocks and fragments that are added to a page before other tasks run: most fragments hold many stored events.
+BLOCKS_PER_TURN, FRAGMENTS_PER_TURN = 4, 50
 # Jobs of a list that are rendered before other tasks run.
 JOBS_PER_TURN = 250
 # They take about 4 MiB; the next page continues.
@@ -124,18 +126,21 @@ async def _fill(
     projection: Projection,
     deps: Deps,
 ) -> None:
-    """Add the job's blocks until the page is full. Other tasks run after each: a page may have dozens."""
+    """Add the job's blocks until the page is full. Other tasks run after a few: a page may have dozens."""
     if stored.block is not None:
         builder.add_block(stored.block)
         return
-    job = stored.job
+    job, added, turn_end = stored.job, 0, FRAGMENTS_PER_TURN
     async with aclosing(deps.jobs.iterate_chunks(job, numbers, projection)) as blocks:
         async for block in blocks:
             # An entity tag names the job's version: runs that it has not published yet are not shown.
             builder.add_block(published_part(block, job.chunk_tallies[block.number]))
             if builder.is_full:
                 return
-            await asyncio.sleep(0)
+            added += 1
+            if added == BLOCKS_PER_TURN or len(builder.fragments) >= turn_end:
+                added, turn_end = 0, len(builder.fragments) + FRAGMENTS_PER_TURN
+                await asyncio.sleep(0)
 
 
 async def list_jobs(query: JobListQuery, deps: Deps) -> tuple[int, ListPosition | None, list[str]]:

@@ -27,10 +27,8 @@ class TerminalJobs:
     async def write(self, changes: Sequence[JobChange]) -> frozenset[JobKey]:
         """Write jobs, and remember the terminal ones."""
         lost = await self._jobs.write(changes)
-        for change in changes:
-            job = change.job
-            if job.is_terminal and job.key not in lost:
-                self.found[job.key] = job
+        ended = [(change.job.key, change.job) for change in changes if change.job.is_terminal]
+        self.found.update([(key, job) for key, job in ended if key not in lost] if lost else ended)
         return lost
 
     async def find_chunks(

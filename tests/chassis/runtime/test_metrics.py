@@ -27,6 +27,19 @@ def test_what_is_declared_is_exposed_and_listed() -> None:
     )
 
 
+@pytest.mark.parametrize("amounts", [[], [1.0], [0.0, 1.0, 1.5, 2.0, 2.5, 1e9, 1.5]])
+def test_observations_made_together_are_those_made_one_by_one(amounts: list[float]) -> None:
+    together = metrics.histogram("test_wait_seconds", "Waiting.", buckets=(1, 2))
+    apart = metrics.histogram("test_other_seconds", "Waiting.", buckets=(1, 2))
+    together.observe_all(amounts)
+    for amount in amounts:
+        apart.observe(amount)
+    (found,), (expected,) = together.collect(), apart.collect()
+    values = [[(sample.labels, sample.value) for sample in family.samples] for family in (found, expected)]
+    assert values[0] == values[1]
+    assert len(values[0]) == 5
+
+
 def test_times_of_creation_are_not_exposed() -> None:
     metrics.counter("test_things_total", "Things.").inc()
     assert "_created" not in generate_latest(metrics.REGISTRY).decode()
