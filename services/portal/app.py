@@ -24,6 +24,7 @@ from services.portal.adapters.live_feed import LiveFeed, TooManyStreamsError
 from services.portal.adapters.session_notifier import SessionChangeListener, SessionNotifier
 from services.portal.adapters.session_store import ENCRYPTION_KEYS, MongoSessionStore
 from services.portal.flows import sign_in
+from services.portal.flows.failure_reports import FailureReports
 from services.portal.http.cookies import Cookies
 from services.portal.http.downloads import DownloadPages
 from services.portal.http.forms import FormGuard
@@ -120,11 +121,11 @@ async def build(settings: Settings) -> Service:
 
 def build_routes(components: Components) -> Sequence[web.RouteDef]:
     """Build all routes."""
-    pages = components.pages
+    pages, reports = components.pages, FailureReports()
     return routes_of(
         SignInPages(pages).routes(),
-        HomePages(pages, now_us=components.now_us).routes(),
-        JobPages(pages).routes(),
+        HomePages(pages, reports=reports, now_us=components.now_us).routes(),
+        JobPages(pages, reports=reports).routes(),
         DownloadPages(pages).routes(),
         LivePages(pages, components.live, too_many=TooManyStreamsError, now_us=components.now_us).routes(),
         # Last: everything else.

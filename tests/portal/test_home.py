@@ -44,6 +44,15 @@ async def test_failures_of_the_last_seven_days_are_looked_for(signed_in: Site, a
     assert {params["from"][:10] for params in asked} == {"2026-11-23"}
 
 
+async def test_failures_of_an_import_that_has_ended_are_read_once(signed_in: Site, apis: Apis) -> None:
+    apis.jobs["12345"] = [a_job(), a_job(SECOND, state="VALIDATING", completedAt=None)]
+    apis.records[JOB] = apis.records[SECOND] = [a_failed_record(2)]
+    for path in ("/portal/", "/portal/", f"/portal/jobs/{JOB}", f"/portal/jobs/{SECOND}", f"/portal/jobs/{SECOND}"):
+        await signed_in.text(path)
+    read = [request.url.path.split("/")[5] for request in apis.requests if request.url.params.get("rows") == "1000"]
+    assert read == [JOB, SECOND, SECOND]
+
+
 async def test_codes_that_are_still_to_come_are_counted(signed_in: Site, apis: Apis) -> None:
     counts = {"ordered": 5, "delivered": 2, "pending": 3, "cancelled": 0}
     order: dict[str, object] = {

@@ -52,6 +52,14 @@ def test_a_page_of_records_is_of_one_outcome() -> None:
     assert dict(server.requests[0].url.params) == {"outcome": "succeeded"}
 
 
+def test_all_records_are_those_of_each_outcome() -> None:
+    """The API gives the records of one outcome at a time."""
+    server = Server(a_page(RECORD, None))
+    with a_client(server) as client:
+        assert len(list(client.jobs.records("j1"))) == 3
+    assert [request.url.params["outcome"] for request in server.requests] == ["failed", "unprocessed", "succeeded"]
+
+
 def test_a_list_without_pagination_is_one_page() -> None:
     with a_client(Server(httpx2.Response(200, json={"result": [RECORD]}))) as client:
         page = client.jobs.records_page("j1", outcome="failed")

@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from services.portal.domain.failures import FailureReport, merge_reports
 from services.portal.domain.jobs import JobView, describe_job
-from services.portal.flows.jobs import report_failures
+from services.portal.domain.session import Grant
+from services.portal.flows.failure_reports import FailureReports
 from tillstream import AsyncClient, NotAllowedError
 from tillstream.models import Invoice, Limits
 
@@ -65,10 +66,11 @@ class Overview(Struct, frozen=True, kw_only=True):
         return self.recent is not None and not self.recent
 
 
-async def get_overview(client: AsyncClient, scopes: frozenset[str], *, now: datetime) -> Overview:
+async def get_overview(client: AsyncClient, grant: Grant, *, reports: FailureReports, now: datetime) -> Overview:
     """Return what the home page shows; raises the errors of `tillstream`."""
+    scopes, site = grant.scopes, grant.site
     jobs, limits, codes, invoice = await asyncio.gather(
-        _read_if(bool({"status:read"} & scopes), partial(_read_jobs, client, now)),
+        _read_if(bool({"status:read"} & scopes), partial(_read_jobs, client, site, reports, now)),
         _read_if(bool({"orders:write", "returns:write"} & scopes), client.imports.limits),
         _read_if(bool({"orders:read"} & scopes), partial(_count_pending_codes, client)),
         _read_if(bool({"invoices:read"} & scopes), partial(_last_invoice, client)),
@@ -95,13 +97,15 @@ async def _read_if(is_allowed: bool, read: Callable[[], Awaitable[T]]) -> T | No
         return None
 
 
-async def _read_jobs(client: AsyncClient, now: datetime) -> tuple[list[JobView], Attention | None]:
+async def _read_jobs(
+    client: AsyncClient, site: int, reports: FailureReports, now: datetime
+) -> tuple[list[JobView], Attention | None]:
     page = await client.jobs.list_page(rows=RECENT_JOBS)
     recent = [describe_job(job) for job in page.items]
-    return recent, await _read_attention(client, now) if recent else None
+    return recent, await _read_attention(client, site, reports, now) if recent else None
 
 
-async def _read_attention(client: AsyncClient, now: datetime) -> Attention:
+async def _read_attention(client: AsyncClient, site: int, reports: FailureReports, now: datetime) -> Attention:
     since = now - timedelta(days=ATTENTION_DAYS)
     pages = await asyncio.gather(
         *(client.jobs.list_page(state=state, since=since, rows=MAX_SUMMED_JOBS) for state in _WITH_FAILURES)
@@ -113,11 +117,11 @@ async def _read_attention(client: AsyncClient, now: datetime) -> Attention:
 
     async def report(job: JobView) -> FailureReport:
         async with turns:
-            return await report_failures(client.jobs, job)
+            return await reports.get(client.jobs, site, job)
 
-    reports = await asyncio.gather(*map(report, summed))
+    found_reports = await asyncio.gather(*map(report, summed))
     has_more = len(found) > len(summed) or any(page.next_page_token is not None for page in pages)
-    return Attention(jobs=summed, failures=merge_reports(reports), is_all=not has_more)
+    return Attention(jobs=summed, failures=merge_reports(found_reports), is_all=not has_more)
 
 
 async def _count_pending_codes(client: AsyncClient) -> CodeOrders:

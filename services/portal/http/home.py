@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
+from services.portal.flows.failure_reports import FailureReports
 from services.portal.flows.overview import get_overview
 from services.portal.http.pages import HOME, Pages
 from services.portal.http.visits import Visit
@@ -15,8 +16,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class HomePages:
     """The home page."""
 
-    def __init__(self, pages: Pages, *, now_us: Callable[[], int]) -> None:
+    def __init__(self, pages: Pages, *, reports: FailureReports, now_us: Callable[[], int]) -> None:
         self._pages = pages
+        self._reports = reports
         self._now_us = now_us
 
     def routes(self) -> Sequence[web.RouteDef]:
@@ -31,7 +33,7 @@ class HomePages:
         if not visit.session.api_key:
             return self._pages.page(visit, "operator_home.html")
         now = _EPOCH + timedelta(microseconds=self._now_us())
-        overview = await get_overview(visit.client, visit.session.grant.scopes, now=now)
+        overview = await get_overview(visit.client, visit.session.grant, reports=self._reports, now=now)
         return self._pages.page(visit, "home.html", overview=overview)
 
 

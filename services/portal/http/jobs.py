@@ -11,6 +11,7 @@ from aiohttp import web
 
 from services.portal.domain.jobs import KINDS, MODES, STATES, JobView, describe_job
 from services.portal.flows import jobs as flow
+from services.portal.flows.failure_reports import FailureReports
 from services.portal.flows.jobs import JobFilter
 from services.portal.http.pages import Pages
 from services.portal.http.visits import PageError, Visit, not_found
@@ -26,8 +27,9 @@ _ID = re.compile(r"[0-9a-fA-F-]{8,36}")
 class JobPages:
     """The pages of imports."""
 
-    def __init__(self, pages: Pages) -> None:
+    def __init__(self, pages: Pages, *, reports: FailureReports) -> None:
         self._pages = pages
+        self._reports = reports
 
     def routes(self) -> Sequence[web.RouteDef]:
         """All routes."""
@@ -73,7 +75,7 @@ class JobPages:
         try:
             records, failures = await asyncio.gather(
                 flow.list_records(visit.client.jobs, job.id, outcome, page_token=token),
-                flow.report_failures(visit.client.jobs, job),
+                self._reports.get(visit.client.jobs, visit.session.grant.site, job),
             )
         except InvalidRequestError as error:
             raise PageError(400, "This page of the records is gone", "Begin at the first one.", back=BACK) from error

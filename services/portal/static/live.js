@@ -1,5 +1,7 @@
 // One stream of events for all tabs of this browser: the tab that holds the lock has it, and tells the others.
 export const CHANNEL = "portal-live";
+// A page that is younger has been read after the stream was opened.
+const FRESH_MS = 5000;
 const LOCK = "portal-live";
 
 export function follow(path, { onEvent, onSignedOut }) {
@@ -23,6 +25,8 @@ function listen(path, tell) {
   return new Promise((resolve) => {
     const source = new EventSource(path);
     const types = ["job.finished", "codes.available", "order.completed", "invoice.issued", "endpoint.disabled", "endpoint.recovered"];
+    // Who takes over, or was away for longer than the server remembers, does not know what it has missed.
+    source.addEventListener("open", () => performance.now() > FRESH_MS && tell({ type: "event", id: "*" }));
     for (const type of types) {
       source.addEventListener(type, () => tell({ type: "event", id: type }));
     }

@@ -13,7 +13,7 @@ let isLeaving = false;
 document.querySelector('form[action="/portal/sign-out"]')?.addEventListener("submit", () => (isLeaving = true));
 
 follow(document.body.dataset.livePath, {
-  onEvent: (type) => renew((element) => element.dataset.live.split(" ").includes(type)),
+  onEvent: (type) => renew((element) => type === "*" || element.dataset.live.split(" ").includes(type)),
   onSignedOut: () => isLeaving || location.assign(SIGN_IN),
 });
 

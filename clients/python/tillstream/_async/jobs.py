@@ -14,6 +14,7 @@ from tillstream.http import STATUS, ItemPage, decode, is_young
 from tillstream.models import Event, Job, Kind, Mode, Outcome, RecordResult
 
 MAX_SERVER_WAIT_S = 20
+OUTCOMES: tuple[Outcome, ...] = ("failed", "unprocessed", "succeeded")
 
 
 class _Summary(Struct):
@@ -105,10 +106,11 @@ class AsyncJobs:
     async def records(
         self, job_id: str, *, outcome: Outcome | None = None, rows: int | None = None
     ) -> AsyncIterator[RecordResult]:
-        """Yield the records of a job with their faults, all or those with one outcome."""
+        """Yield the records of a job with their faults: those with one outcome, or all, one outcome after the other."""
         path = f"{self._job(job_id)}/records"
-        async for record in self._transport.pages(STATUS, path, RecordResult, outcome=outcome, rows=rows):
-            yield record
+        for each in OUTCOMES if outcome is None else (outcome,):
+            async for record in self._transport.pages(STATUS, path, RecordResult, outcome=each, rows=rows):
+                yield record
 
     async def records_page(
         self,
