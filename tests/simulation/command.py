@@ -4,7 +4,6 @@ import argparse
 import gc
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,8 +14,8 @@ from tests.simulation import setup
 
 setup.install()
 
-from tests.simulation.play import Outcome, play
-from tests.simulation.shrink import shrink
+from tests.simulation.play import play
+from tests.simulation.shrink import Shrunk, most_robust, shrink
 from tests.simulation.story import PROFILES, Step, draw
 from tests.simulation.virtual_time import REAL_MONOTONIC
 
@@ -62,7 +61,9 @@ def main() -> int:
         f" {total.feed_events} events in feeds; {len(total.failed)} failed"
     )
     if total.failed and options.shrink:
-        _shrink(min(total.failed), options)
+        stories = {seed: draw(seed, options.profile) for seed in total.failed}
+        chosen = most_robust(stories, invariants=_wanted(options)) if len(stories) > 1 else total.failed[0]
+        _shrink(chosen, options)
     return bool(total.failed)
 
 
@@ -112,17 +113,17 @@ def _play_all(options: argparse.Namespace) -> Totals:
 def _play_one(options: argparse.Namespace) -> int:
     setup.echo(on=options.logs)
     steps = _chosen(draw(options.seed, options.profile), options.steps)
-    outcome = play(options.seed, steps, echo=options.trace)
-    _report(options.seed, steps, outcome, options.profile)
+    outcome = play(options.seed, steps, schedule=options.schedule, echo=options.trace)
+    _report(options.seed, Shrunk(steps, options.schedule, outcome), options.profile)
     if outcome.violations and options.shrink:
         _shrink(options.seed, options)
     return bool(outcome.violations)
 
 
 def _shrink(seed: int, options: argparse.Namespace) -> None:
-    steps, outcome = shrink(seed, draw(seed, options.profile), invariants=_wanted(options))
+    shrunk = shrink(seed, draw(seed, options.profile), invariants=_wanted(options))
     print("\nshrunk:")
-    _report(seed, steps, outcome, options.profile)
+    _report(seed, shrunk, options.profile)
 
 
 def _wanted(options: argparse.Namespace) -> frozenset[str] | None:
@@ -130,15 +131,17 @@ def _wanted(options: argparse.Namespace) -> frozenset[str] | None:
     return None if options.invariants is None else frozenset(options.invariants.split(","))
 
 
-def _report(seed: int, steps: Sequence[Step], outcome: Outcome, profile: str) -> None:
-    for step in steps:
+def _report(seed: int, played: Shrunk, profile: str) -> None:
+    outcome = played.outcome
+    for step in played.steps:
         print(step)
     print(f"seed {seed}: {outcome.turns} turns, digest {outcome.digest}, {outcome.elapsed_s:.2f} s")
     for violation in outcome.violations:
         print(f"  {violation}")
     if outcome.violations:
-        chosen = ",".join(str(step.number) for step in steps)
-        print(f"again: python -m tests.simulation --profile {profile} --seed {seed} --steps {chosen}")
+        chosen = ",".join(str(step.number) for step in played.steps)
+        again = f"python -m tests.simulation --profile {profile} --seed {seed} --steps {chosen}"
+        print(f"again: {again} --schedule {played.schedule}" if played.schedule else f"again: {again}")
 
 
 def _chosen(steps: list[Step], numbers: str | None) -> list[Step]:
@@ -157,9 +160,10 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--totals", type=Path, help="write the totals to this file instead of printing them")
     parser.add_argument("--seed", type=int, help="play one seed and print its story")
     parser.add_argument("--steps", help="play only these steps of the seed's story, 1,2,5")
+    parser.add_argument("--schedule", type=int, default=0, help="play that seed in another of its schedules")
     parser.add_argument("--trace", action="store_true", help="print what happens")
     parser.add_argument("--logs", action="store_true", help="print what the services log")
-    parser.add_argument("--shrink", action="store_true", help="shrink the first story that fails")
+    parser.add_argument("--shrink", action="store_true", help="shrink the failed story that most schedules fail")
     parser.add_argument("--invariants", help="look for violations of these only, I1,I7")
     parser.add_argument("--max-failures", type=int, default=5, help="stop after this number of failed seeds")
     return parser.parse_args(sys.argv[1:])

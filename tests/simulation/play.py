@@ -293,9 +293,12 @@ def _days() -> list[str]:
     return [first.date().isoformat(), (first + timedelta(days=1)).date().isoformat()]
 
 
-def play(seed: int, steps: Sequence[Step], *, echo: bool = False) -> Outcome:
-    """Play the steps with the seed's schedule of messages and callbacks; the same arguments give the same outcome."""
-    rng = random.Random(f"schedule {seed}")
+def play(seed: int, steps: Sequence[Step], *, schedule: int = 0, echo: bool = False) -> Outcome:
+    """Play the steps with one of the seed's schedules of messages and callbacks; 0 is the one that seeds are played in.
+
+    The same arguments give the same outcome.
+    """
+    rng = random.Random(f"schedule {seed}.{schedule}" if schedule else f"schedule {seed}")
     loop = SimulationLoop(rng)
     loop.max_turns = MAX_TURNS
     virtual_time.bind(loop, random.Random(f"system {seed}"))
