@@ -56,6 +56,8 @@ ENV PATH=/opt/tillstream/bin:$PATH \
     HTTP_PORT=8080 \
     OPERATIONS_HOST=0.0.0.0 \
     OPERATIONS_PORT=9000
+# For the portal's copies of files: a volume that is mounted here gets its owner.
+RUN ["install", "--directory", "--owner=10001", "--group=10001", "--mode=0700", "/spool"]
 EXPOSE 8080 9000
 USER 10001:10001
 ENTRYPOINT ["python", "-m"]

@@ -102,6 +102,7 @@ class Environment:
                 "PORTAL_URL": self.gateway_url,
                 "PORTAL_API_URL": self.gateway_url,
                 "PORTAL_ADMIN_URL": f"http://127.0.0.1:{self.ports['auth'][2]}",
+                "PORTAL_SPOOL_DIR": str(paths.home() / "portal-spool"),
                 # The client library is a distribution of its own.
                 "PYTHONPATH": str(paths.CLIENT),
             }

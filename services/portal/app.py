@@ -18,19 +18,32 @@ from services.chassis.runtime.clock import now_us
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
 from services.chassis.security.audit import AuditLog
-from services.chassis.security.keyed_cipher import parse_keys
+from services.chassis.security.keyed_cipher import KeyedCipher, parse_keys
 from services.portal.adapters.api_clients import RETRY, ApiClients
+from services.portal.adapters.batch_log import MongoBatchLog
+from services.portal.adapters.credential_vault import MongoCredentialVault
+from services.portal.adapters.file_reader import LocalFileReader
+from services.portal.adapters.import_runner import ThreadImportRunner, connect_to
+from services.portal.adapters.import_store import MongoImportStore
 from services.portal.adapters.live_feed import LiveFeed, TooManyStreamsError
+from services.portal.adapters.mending_store import MongoColumnMemory, MongoDraftStore, MongoLinkStore
 from services.portal.adapters.session_notifier import SessionChangeListener, SessionNotifier
 from services.portal.adapters.session_store import ENCRYPTION_KEYS, MongoSessionStore
-from services.portal.flows import sign_in
+from services.portal.adapters.spool import LocalSpool
+from services.portal.adapters.upload_store import MongoUploadStore
+from services.portal.background import ImportWorker
+from services.portal.flows import prepare_files, run_imports, sign_in, start_imports, upload_files
 from services.portal.flows.failure_reports import FailureReports
 from services.portal.http.cookies import Cookies
 from services.portal.http.downloads import DownloadPages
+from services.portal.http.file_runs import FileRunPages
+from services.portal.http.file_settings import FileSettingsPages
+from services.portal.http.files import FilePages
 from services.portal.http.forms import FormGuard
 from services.portal.http.home import HomePages
 from services.portal.http.jobs import JobPages
 from services.portal.http.live import LivePages
+from services.portal.http.mending import MendingPages
 from services.portal.http.not_found import NotFoundPages
 from services.portal.http.pages import Pages, routes_of
 from services.portal.http.rendering import Renderer
@@ -40,6 +53,7 @@ from services.portal.settings import Settings
 from tillstream import RetryPolicy
 
 COOKIE_BYTES = 32
+UPLOAD_ID_BYTES = 16
 FAILURE_WINDOW_S = 60.0
 
 
@@ -58,15 +72,18 @@ class Components:
         self.settings = settings
         self.now_us = now_us
         self.mongo = Mongo.connect(settings)
-        self.sessions = MongoSessionStore(self.mongo, parse_keys(settings.portal_encryption_keys.get_secret_value()))
+        keys = parse_keys(settings.portal_encryption_keys.get_secret_value())
+        self.sessions = MongoSessionStore(self.mongo, keys)
         self.clients = ApiClients(settings.portal_api_url, settings.portal_admin_url, transport=transport, retry=retry)
         self.notifier = SessionNotifier(max_streams=settings.portal_max_streams)
         self.listener = SessionChangeListener(self.mongo, self.notifier, clock_s=time.monotonic)
         self.live = LiveFeed(self.clients.of, self.notifier)
+        self.files = FileComponents(self.mongo, settings, keys, now_us=now_us)
         self.startup = StartupTask(
             [
                 partial(verify_rotated_key_ids, self.mongo, ENCRYPTION_KEYS, list(self.sessions.key_ids)),
                 self.sessions.create_indexes,
+                *self.files.create_indexes,
             ]
         )
         self.sign_in = sign_in.Deps(
@@ -98,11 +115,74 @@ class Components:
         self.notifier.notify([session_id])
 
 
+class FileComponents:
+    """Components for files that are imported and for records that are mended."""
+
+    def __init__(self, mongo: Mongo, settings: Settings, keys: Sequence[bytes], *, now_us: Callable[[], int]) -> None:
+        cipher = KeyedCipher(keys, setting=ENCRYPTION_KEYS, subject="a credential")
+        self.uploads = MongoUploadStore(mongo, now_us=now_us)
+        self.imports = MongoImportStore(mongo, now_us=now_us)
+        self.log = MongoBatchLog(mongo)
+        self.vault = MongoCredentialVault(mongo, cipher)
+        self.drafts = MongoDraftStore(mongo, now_us=now_us)
+        self.links = MongoLinkStore(mongo, now_us=now_us)
+        self.memory = MongoColumnMemory(mongo, now_us=now_us)
+        self.spool = LocalSpool(settings.portal_spool_dir, self.uploads)
+        self.reader = LocalFileReader(self.spool, self.log)
+        stores = (self.uploads, self.imports, self.log, self.vault, self.drafts, self.links, self.memory)
+        self.create_indexes = [store.create_indexes for store in stores]
+        self.upload_deps = upload_files.Deps(
+            uploads=self.uploads,
+            now_us=now_us,
+            new_id=partial(secrets.token_hex, UPLOAD_ID_BYTES),
+            quota_bytes=settings.portal_quota_mb << 20,
+            days=settings.portal_file_days,
+        )
+        run_deps = run_imports.Deps(
+            imports=self.imports,
+            uploads=self.uploads,
+            log=self.log,
+            credentials=self.vault,
+            links=self.links,
+            spool=self.spool,
+            runner=ThreadImportRunner(self.log, connect=connect_to(settings.portal_api_url)),
+            now_us=now_us,
+        )
+        self.worker = ImportWorker(run_deps, capacity=settings.portal_max_imports)
+        self.start_deps = start_imports.Deps(
+            imports=self.imports, credentials=self.vault, spool=self.spool, now_us=now_us, wake=self.worker.wake
+        )
+        self.prepare_deps = prepare_files.Deps(uploads=self.uploads, reader=self.reader, memory=self.memory)
+
+    def routes(self, pages: Pages, *, now_us: Callable[[], int]) -> list[web.RouteDef]:
+        """Build the routes of files and of mending."""
+        return routes_of(
+            FilePages(pages, self.upload_deps, self.imports).routes(),
+            FileRunPages(
+                pages,
+                imports=self.imports,
+                uploads=self.uploads,
+                log=self.log,
+                reader=self.reader,
+                start_deps=self.start_deps,
+            ).routes(),
+            FileSettingsPages(
+                pages,
+                uploads=self.upload_deps,
+                prepare_deps=self.prepare_deps,
+                start_deps=self.start_deps,
+                imports=self.imports,
+            ).routes(),
+            MendingPages(pages, drafts=self.drafts, links=self.links, now_us=now_us).routes(),
+        )
+
+
 async def build(settings: Settings) -> Service:
     """Build the service with all its components, not yet started."""
     components = Components(settings)
     health = Health()
     health.ready_when("mongodb", lambda: components.startup.is_done and components.mongo.ready)
+    health.live_while("imports", lambda: components.files.worker.alive)
     return Service(
         name="portal",
         health=health,
@@ -112,6 +192,8 @@ async def build(settings: Settings) -> Service:
             components.startup,
             components.listener,
             components.clients,
+            components.files.spool,
+            components.files.worker,
             HttpServer(build_application(build_routes(components)), host=settings.http_host, port=settings.http_port),
             # Stopped first: streams end while the server still lets requests finish.
             components.live,
@@ -125,8 +207,9 @@ def build_routes(components: Components) -> Sequence[web.RouteDef]:
     return routes_of(
         SignInPages(pages).routes(),
         HomePages(pages, reports=reports, now_us=components.now_us).routes(),
-        JobPages(pages, reports=reports).routes(),
+        JobPages(pages, components.files.links, reports=reports).routes(),
         DownloadPages(pages).routes(),
+        components.files.routes(pages, now_us=components.now_us),
         LivePages(pages, components.live, too_many=TooManyStreamsError, now_us=components.now_us).routes(),
         # Last: everything else.
         NotFoundPages(pages, components.static).routes(),

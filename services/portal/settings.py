@@ -1,5 +1,6 @@
 """Settings of the portal."""
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
@@ -28,6 +29,17 @@ class Settings(ServiceSettings, ApiSettings, MongoSettings, ProxySettings):
     )
     portal_sign_ins_per_minute: int = Field(
         10, ge=1, description="Failed sign-ins from one address in any minute, and thrice as many for one client id."
+    )
+    portal_spool_dir: Path = Field(
+        Path("/tmp/tillstream-portal"),  # noqa: S108 - only its owner may enter it
+        description="Directory for copies of uploaded files while they are read; nothing is lost with it.",
+    )
+    portal_quota_mb: int = Field(
+        4_096, ge=1, description="Megabytes that the uploaded files of one site may take together."
+    )
+    portal_file_days: int = Field(7, ge=1, le=30, description="Days for which an uploaded file is kept.")
+    portal_max_imports: int = Field(
+        4, ge=1, le=64, description="Files that one replica checks or imports at the same time."
     )
     portal_max_streams: int = Field(
         2_000, ge=1, description="Browsers that may follow live changes at the same time; others reload by hand."

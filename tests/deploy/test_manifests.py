@@ -89,6 +89,8 @@ def test_config_maps_and_secrets_are_there_with_their_keys(overlay: str) -> None
         for source in container_spec(workload).get("envFrom", ()):
             assert source["configMapRef"]["name"] in config_maps
         for volume in pod_spec(workload).get("volumes", ()):
+            if "emptyDir" in volume:
+                continue
             secret = volume["secret"]
             if secret["secretName"] in secrets:
                 made = secrets[secret["secretName"]]
@@ -102,7 +104,7 @@ def test_config_maps_and_secrets_are_there_with_their_keys(overlay: str) -> None
 def test_each_file_that_a_variable_names_is_mounted(overlay: str) -> None:
     for name in (*NAMES, "operator"):
         deployment = by_kind(overlay, "Deployment")[name]
-        volumes = {volume["name"]: volume["secret"] for volume in pod_spec(deployment).get("volumes", ())}
+        volumes = {volume["name"]: volume.get("secret", {}) for volume in pod_spec(deployment).get("volumes", ())}
         mounted = {
             mount["mountPath"]: volumes[mount["name"]] for mount in container_spec(deployment).get("volumeMounts", ())
         }

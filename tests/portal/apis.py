@@ -1,10 +1,12 @@
 """The public APIs as the portal sees them: tokens, jobs and records of two sites, in memory."""
 
 import base64
+import gzip
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
+from uuid import uuid4
 
 import httpx2
 
@@ -83,6 +85,8 @@ class Apis:
         self.token_requests = 0
         self.requests: list[httpx2.Request] = []
         self.zone = "Europe/Paris"
+        self.validated = 0
+        self.jobs_by_key: dict[str, str] = {}
         self.is_auth_away = False
         self.feed: Callable[[httpx2.Request], Awaitable[httpx2.Response]] | None = None
 
@@ -140,7 +144,24 @@ class Apis:
             case ["fulfilment", "v1", kind]:
                 found = self.orders if kind == "orders" else []
                 return httpx2.Response(200, json={"pagination": None, "result": found})
+            case ["omnichannel", "api", "v1", key, kind] if request.method == "POST":
+                return self._import(request, key, kind)
         return _problem(404, "NOT_FOUND")
+
+    def _import(self, request: httpx2.Request, key: str, kind: str) -> httpx2.Response:
+        """Judge records: a product must be `4556`. What is imported becomes a job, once for each idempotency key."""
+        records = json.loads(gzip.decompress(request.content))
+        results = [_judge(index, record) for index, record in enumerate(records)]
+        if request.url.params.get("validateOnly") == "true":
+            self.validated += len(records)
+            return httpx2.Response(200, json={"message": "", "time": 0, "catalogueAsOf": None, "records": results})
+        job_id = self.jobs_by_key.setdefault(request.headers["Idempotency-Key"], str(uuid4()))
+        if not any(job["jobId"] == job_id for job in self.jobs[key]):
+            failed = sum(each["outcome"] == "failed" for each in results)
+            counts = {"total": len(records), "success": len(records) - failed, "failed": failed}
+            self.jobs[key].append(a_job(job_id, **counts, attributes={"mode": "offline", "type": kind}))
+            self.records[job_id] = [each | {"record": record} for each, record in zip(results, records, strict=True)]
+        return httpx2.Response(202, json={"message": "", "time": 0, "jobId": job_id})
 
     @staticmethod
     def _page(request: httpx2.Request, items: list[dict[str, Any]]) -> httpx2.Response:
@@ -151,6 +172,21 @@ class Apis:
         following = str(start + rows) if len(items) > start + rows else None
         page = {"rows": rows, "count": len(items[start : start + rows]), "nextPageToken": following}
         return httpx2.Response(200, json={"pagination": page, "result": items[start : start + rows]})
+
+
+def _judge(index: int, record: dict[str, Any]) -> dict[str, Any]:
+    faults = [
+        {
+            "code": "PRODUCT_NOT_FOUND",
+            "field": f"/lineItems/{number}/productId",
+            "message": f"No product is found for product ID {line['productId']}",
+            "retryable": True,
+        }
+        for number, line in enumerate(record["lineItems"])
+        if line["productId"] != "4556"
+    ]
+    outcome = "failed" if faults else "succeeded"
+    return {"index": index, "id": record["id"], "userId": "u1", "outcome": outcome, "faults": faults}
 
 
 def _matches(job: dict[str, Any], request: httpx2.Request) -> bool:

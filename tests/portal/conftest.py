@@ -1,5 +1,6 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from uuid import uuid4
 
 import httpx2
@@ -30,7 +31,7 @@ def database() -> str:
 
 
 @pytest.fixture
-async def open_site(apis: Apis, mongodb_uri: str, database: str) -> AsyncIterator[OpenSite]:
+async def open_site(apis: Apis, mongodb_uri: str, database: str, tmp_path: Path) -> AsyncIterator[OpenSite]:
     """Open a browser at a new replica of the portal; all of them have one database and one clock."""
     async with AsyncExitStack() as stack:
         clock = Clock()
@@ -42,6 +43,7 @@ async def open_site(apis: Apis, mongodb_uri: str, database: str) -> AsyncIterato
                 "portal_encryption_keys": KEY,
                 "portal_url": ORIGIN,
                 "portal_admin_url": "http://admin.example",
+                "portal_spool_dir": tmp_path / "spool",
                 **settings,
             }
             components = Components(
@@ -49,6 +51,8 @@ async def open_site(apis: Apis, mongodb_uri: str, database: str) -> AsyncIterato
             )
             stack.push_async_callback(components.mongo.close)
             stack.push_async_callback(components.clients.stop)
+            await components.files.spool.start()
+            stack.push_async_callback(components.files.spool.stop)
             await components.startup.run_once()
             assert components.startup.is_done
             server = TestServer(build_application(build_routes(components)))

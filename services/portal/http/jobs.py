@@ -15,6 +15,7 @@ from services.portal.flows.failure_reports import FailureReports
 from services.portal.flows.jobs import JobFilter
 from services.portal.http.pages import Pages
 from services.portal.http.visits import PageError, Visit, not_found
+from services.portal.ports import LinkStore
 from tillstream import InvalidRequestError, NotFoundError
 from tillstream.models import Outcome
 
@@ -27,8 +28,9 @@ _ID = re.compile(r"[0-9a-fA-F-]{8,36}")
 class JobPages:
     """The pages of imports."""
 
-    def __init__(self, pages: Pages, *, reports: FailureReports) -> None:
+    def __init__(self, pages: Pages, links: LinkStore, *, reports: FailureReports) -> None:
         self._pages = pages
+        self._links = links
         self._reports = reports
 
     def routes(self) -> Sequence[web.RouteDef]:
@@ -89,6 +91,8 @@ class JobPages:
             outcome=outcome,
             outcomes=OUTCOMES,
             address=address,
+            mended_by=await self._links.mended_by(visit.session.grant.site, job.id),
+            mends=await self._links.mends(visit.session.grant.site, job.id),
             first_url=f"{address}?{urlencode(filters)}#records",
             next_url=_with_token(address, filters, records.next_page_token, fragment="#records"),
             is_first=token is None,

@@ -19,6 +19,7 @@ class Item:
 ITEMS: Sequence[Item] = (
     Item(label="Home", path="/portal/", icon="home"),
     Item(label="Imports", path="/portal/jobs", icon="imports", scope="status:read"),
+    Item(label="Files", path="/portal/files", icon="files", scope="orders:write"),
 )
 
 

@@ -80,6 +80,21 @@ class Pages:
 
         return web.post(path, self.wrap(respond))
 
+    def raw(self, method: str, path: str, handler: PageHandler, *, scope: str | None = None) -> web.RouteDef:
+        """Return a route whose handler reads the body itself, and calls `check_form_token` before it trusts it."""
+
+        async def respond(request: web.Request) -> web.StreamResponse:
+            self.guard.check_origin(request)
+            visit = await self._visit(request)
+            _require(visit.session, scope)
+            return await handler(visit)
+
+        return web.route(method, path, self.wrap(respond))
+
+    def check_form_token(self, visit: Visit, token: str) -> None:
+        """Raise `ForgedRequestError` unless the token is of a page of this session."""
+        check_token(token, self.cookies.get(visit.request, self.cookies.session))
+
     def wrap(self, handler: Handler) -> Handler:
         """Return the handler with the headers of every response, and with errors as pages."""
 
