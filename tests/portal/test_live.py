@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import httpx2
 import pytest
 
+from services.portal.adapters import live_feed
 from tests.chassis.eventually import until
 from tests.portal.apis import Apis
 from tests.portal.conftest import OpenSite
@@ -116,6 +117,29 @@ async def test_a_browser_that_comes_back_gets_what_it_has_missed_once(signed_in:
         await until(lambda: feed.waiting == 1)
         feed.add("j4")
         assert job_of(await next_frame(frames)) == "j4"
+
+
+async def test_only_the_last_event_of_a_page_has_an_id(signed_in: Site, feed: Feed) -> None:
+    """Breaks: a browser that was cut off within a page would go on behind it."""
+    async with follow(signed_in) as frames:
+        await until(lambda: feed.waiting == 1)
+        feed.add("j1", "j2", "j3")
+        received = [await next_frame(frames) for _ in range(3)]
+    assert [frame.startswith("id: ") for frame in received] == [False, False, True]
+
+
+async def test_a_browser_that_reads_too_slowly_ends_and_misses_nothing(
+    signed_in: Site, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_feed, "MAX_QUEUED", 2)
+    async with follow(signed_in) as frames:
+        await until(lambda: feed.waiting == 1)
+        feed.add("j1")
+        last_id = (await next_frame(frames)).split("\n")[0].removeprefix("id: ")
+        feed.add("j2", "j3", "j4", "j5")
+        assert await next_frame(frames) == ""
+    async with follow(signed_in, **{"Last-Event-ID": last_id}) as frames:
+        assert [job_of(await next_frame(frames)) for _ in range(4)] == ["j2", "j3", "j4", "j5"]
 
 
 async def test_signing_out_ends_the_streams_of_all_tabs(signed_in: Site, feed: Feed) -> None:

@@ -5,7 +5,7 @@ last event that it got, and gets what it has missed.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +18,7 @@ from services.portal.adapters.session_notifier import SessionNotifier
 from services.portal.domain.live import ENDED, SESSION_CHANGED, LiveEvent
 from services.portal.domain.session import Session
 from tillstream import AsyncClient, NotAllowedError, TillstreamError
-from tillstream.models import FeedEvent
+from tillstream.models import FeedPage
 
 EVENTS_SCOPE = "events:read"
 WAIT_S = 25
@@ -44,8 +44,9 @@ class _Subscriber:
 
     def put(self, event: LiveEvent) -> None:
         if self.queue.full():
-            # It reads too slowly: it ends, comes back, and gets the rest.
-            self.queue.get_nowait()
+            # It reads too slowly: it ends, comes back, and gets all of this.
+            while not self.queue.empty():
+                self.queue.get_nowait()
             event = ENDED
         self.queue.put_nowait(event)
 
@@ -119,8 +120,8 @@ class LiveFeed:
                 page = await client.events.page(after=after, rows=CATCH_UP_ROWS)
             except TillstreamError:
                 return
-            for event in page.result:
-                yield _to_live(event, page.pagination.next_page_token)
+            for event in _to_live(page):
+                yield event
             if len(page.result) < CATCH_UP_ROWS:
                 return
             after = page.pagination.next_page_token
@@ -142,13 +143,20 @@ class LiveFeed:
                 _LOG.warning("live feed failed, will retry", error=type(error).__name__)
                 await asyncio.sleep(RETRY_S)
                 continue
+            except Exception:  # noqa: BLE001 - one defect must not end the live pages of a site
+                _LOG.exception("live feed failed")
+                await asyncio.sleep(RETRY_S)
+                continue
             after = page.pagination.next_page_token
-            for event in page.result:
-                live = _to_live(event, after)
+            for event in _to_live(page):
                 for subscriber in self._subscribers.get(site, ()):
                     if subscriber.session.may(EVENTS_SCOPE):
-                        subscriber.put(live)
+                        subscriber.put(event)
 
 
-def _to_live(event: FeedEvent, cursor: str) -> LiveEvent:
-    return LiveEvent(cursor, event.sequence, event.type, msgspec.json.encode(event.data))
+def _to_live(page: FeedPage) -> Iterator[LiveEvent]:
+    """Yield the events of a page; the cursor behind the page is that of its last event."""
+    last = len(page.result) - 1
+    for number, event in enumerate(page.result):
+        cursor = page.pagination.next_page_token if number == last else ""
+        yield LiveEvent(cursor, event.sequence, event.type, msgspec.json.encode(event.data))

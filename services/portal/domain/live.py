@@ -4,7 +4,7 @@ from msgspec import Struct
 
 
 class LiveEvent(Struct, frozen=True):
-    """An event of the site's feed; `cursor` is what a browser names when it comes back."""
+    """An event of the site's feed; `cursor` is what a browser names when it comes back, empty within a page."""
 
     cursor: str
     sequence: int
@@ -20,4 +20,5 @@ SESSION_CHANGED = LiveEvent("", -1, "session-changed", b"{}")
 
 def to_frame(event: LiveEvent) -> bytes:
     """Return the event as `text/event-stream` has it."""
-    return f"id: {event.cursor}\nevent: {event.type}\ndata: ".encode() + event.data + b"\n\n"
+    name = f"id: {event.cursor}\n" if event.cursor else ""
+    return f"{name}event: {event.type}\ndata: ".encode() + event.data + b"\n\n"
