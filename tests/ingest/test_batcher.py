@@ -26,6 +26,7 @@ class FakeProducer:
         self.leaders = [0] * PARTITIONS
         self.unavailable: set[int] = set()
         self.is_connected = True
+        self.defect: Exception | None = None
         self.is_known = True
         self.answered = asyncio.Event()
         self.answered.set()
@@ -55,6 +56,8 @@ class FakeProducer:
     def send_nowait(self, topic: str, partition: int, records: Sequence[bytes], on_settled: OnSettled) -> None:
         if not self.is_connected:
             raise UnavailableError("Kafka", retry_after_s=7)
+        if self.defect is not None:
+            raise self.defect
         assert topic == TOPIC
         self.contexts.append(get_contextvars())
         self.sent.append((partition, decode_batch(records)))
@@ -243,6 +246,21 @@ async def test_a_disconnected_producer_fails_the_batch_and_not_the_batcher(
         await submit(queue, a_record())
     producer.is_connected = True
     await submit(queue, a_record())
+    assert producer.batch_sizes == [1]
+
+
+async def test_a_defect_of_the_producer_leaves_no_record_waiting(
+    producer: FakeProducer, batcher: RecordBatcher
+) -> None:
+    """Breaks: the producer raises what it never should. Each record gets that error, and the next ones are sent."""
+    producer.open()
+    producer.defect = RuntimeError("a defect")
+    queues = [batcher.queue(TOPIC, partition) for partition in range(2)]
+    async with asyncio.timeout(5):
+        outcomes = await asyncio.gather(*(submit(queue, a_record()) for queue in queues), return_exceptions=True)
+    assert [repr(outcome) for outcome in outcomes] == ["RuntimeError('a defect')"] * 2
+    producer.defect = None
+    await submit(queues[0], a_record())
     assert producer.batch_sizes == [1]
 
 

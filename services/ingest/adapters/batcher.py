@@ -248,7 +248,7 @@ class RecordBatcher:
         settle = partial(self._settle, queue.leader, lot, batch, (queue.topic, partition))
         try:
             self._producer.send_nowait(queue.topic, partition, batch.records, settle)
-        except UnavailableError as error:
+        except Exception as error:  # noqa: BLE001 - a request must not wait for ever for a batch that was not sent
             # Its traceback would refer to this frame, and the cycle would keep the batch.
             batch.settle(error.with_traceback(None))
         else:
