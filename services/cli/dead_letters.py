@@ -8,9 +8,9 @@ import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
+from services.chassis.avro.record_decoder import DecodedRecord, decode_record, escape_bytes
 from services.chassis.kafka import dead_letters as dlq
 from services.chassis.runtime.settings import load
-from services.cli.record_decoder import DecodedRecord, decode_record, escape_bytes
 from services.cli.runtime import command, fetch_schemas, print_table, ready_producer
 from services.cli.settings import CliSettings
 from services.cli.stored_dead_letters import DLQ_TOPICS, DeadLetterFilter, StoredDeadLetter, find_dead_letters, replay

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from services.chassis.avro.record_decoder import DecodedRecord, decode_record, parse_bytes
 from services.chassis.avro.wire_format import HEADER
 from services.chassis.runtime.settings import load
-from services.cli.record_decoder import DecodedRecord, decode_record, parse_bytes
 from services.cli.runtime import command, fetch_schemas
 from services.cli.settings import CliSettings
 

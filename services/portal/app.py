@@ -19,7 +19,10 @@ from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
 from services.chassis.security.audit import AuditLog
 from services.chassis.security.keyed_cipher import KeyedCipher, parse_keys
+from services.portal.adapters.administration import HttpAdministration
+from services.portal.adapters.api_caller import HttpApiCaller
 from services.portal.adapters.api_clients import RETRY, ApiClients
+from services.portal.adapters.api_documents import HttpApiDocuments
 from services.portal.adapters.batch_log import MongoBatchLog
 from services.portal.adapters.credential_vault import MongoCredentialVault
 from services.portal.adapters.file_reader import LocalFileReader
@@ -27,24 +30,33 @@ from services.portal.adapters.import_runner import ThreadImportRunner, connect_t
 from services.portal.adapters.import_store import MongoImportStore
 from services.portal.adapters.live_feed import LiveFeed, TooManyStreamsError
 from services.portal.adapters.mending_store import MongoColumnMemory, MongoDraftStore, MongoLinkStore
+from services.portal.adapters.registry import HttpRegistry
 from services.portal.adapters.session_notifier import SessionChangeListener, SessionNotifier
 from services.portal.adapters.session_store import ENCRYPTION_KEYS, MongoSessionStore
 from services.portal.adapters.spool import LocalSpool
+from services.portal.adapters.topics import describe_topics, load_examples
 from services.portal.adapters.upload_store import MongoUploadStore
 from services.portal.background import ImportWorker
-from services.portal.flows import prepare_files, run_imports, sign_in, start_imports, upload_files
+from services.portal.domain.session import Session
+from services.portal.flows import developers, prepare_files, run_imports, sign_in, start_imports, upload_files
 from services.portal.flows.failure_reports import FailureReports
 from services.portal.http.cookies import Cookies
+from services.portal.http.developers import DeveloperPages
 from services.portal.http.downloads import DownloadPages
+from services.portal.http.endpoints import EndpointPages
+from services.portal.http.events import EventPages
 from services.portal.http.file_runs import FileRunPages
 from services.portal.http.file_settings import FileSettingsPages
 from services.portal.http.files import FilePages
 from services.portal.http.forms import FormGuard
 from services.portal.http.home import HomePages
 from services.portal.http.jobs import JobPages
+from services.portal.http.kafka_topics import KafkaPages
 from services.portal.http.live import LivePages
 from services.portal.http.mending import MendingPages
 from services.portal.http.not_found import NotFoundPages
+from services.portal.http.operator import SitePages
+from services.portal.http.operator_clients import ClientPages
 from services.portal.http.pages import Pages, routes_of
 from services.portal.http.rendering import Renderer
 from services.portal.http.sign_in import SignInPages
@@ -79,6 +91,13 @@ class Components:
         self.listener = SessionChangeListener(self.mongo, self.notifier, clock_s=time.monotonic)
         self.live = LiveFeed(self.clients.of, self.notifier)
         self.files = FileComponents(self.mongo, settings, keys, now_us=now_us)
+        self.developers = developers.Deps(
+            documents=HttpApiDocuments(self.clients.connect, clock_s=time.monotonic),
+            caller=HttpApiCaller(self.clients.connect, self.clients.of, self.clients.admin_of),
+            registry=HttpRegistry(self.clients.connect),
+            audit=AuditLog(),
+            base_url=settings.portal_url,
+        )
         self.startup = StartupTask(
             [
                 partial(verify_rotated_key_ids, self.mongo, ENCRYPTION_KEYS, list(self.sessions.key_ids)),
@@ -108,6 +127,10 @@ class Components:
             is_https=is_https,
             is_started=lambda: self.startup.is_done,
         )
+
+    def administration_of(self, session: Session) -> HttpAdministration:
+        """Return the admin API with the token of an operator's session."""
+        return HttpAdministration(self.clients.admin_of(session))
 
     def on_session_end(self, session_id: str) -> None:
         """Forget the tokens of a session, and end its streams here without waiting for the change stream."""
@@ -211,6 +234,19 @@ def build_routes(components: Components) -> Sequence[web.RouteDef]:
         DownloadPages(pages).routes(),
         components.files.routes(pages, now_us=components.now_us),
         LivePages(pages, components.live, too_many=TooManyStreamsError, now_us=components.now_us).routes(),
+        EventPages(pages, now_us=components.now_us).routes(),
+        EndpointPages(pages).routes(),
+        DeveloperPages(pages, components.developers).routes(),
+        KafkaPages(
+            pages, components.developers.registry, describe_topics(), load_examples(components.settings.schemas_dir)
+        ).routes(),
+        SitePages(
+            pages,
+            components.administration_of,
+            now_us=components.now_us,
+            grafana_url=components.settings.portal_grafana_url,
+        ).routes(),
+        ClientPages(pages, components.administration_of).routes(),
         # Last: everything else.
         NotFoundPages(pages, components.static).routes(),
     )

@@ -7,13 +7,30 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 
+from services.portal.domain.administration import ClientView, KeyView
+from services.portal.domain.api_requests import ApiRequest
+from services.portal.domain.api_responses import ApiResponse
 from services.portal.domain.file_import import Ended, FaultGroup, FileImport, ImportProgress, ReadOptions, Wish
+from services.portal.domain.kafka_records import RecordText, SchemaText
 from services.portal.domain.mending import Draft, DraftState, JobLink
+from services.portal.domain.openapi import ApiDocument
 from services.portal.domain.session import Grant, Session
 from services.portal.domain.upload import Upload
 from tillstream import ItemPage
 from tillstream.http import Credentials
-from tillstream.models import Accepted, Job, Kind, Limits, Mode, Outcome, RecordResult, Validated
+from tillstream.models import (
+    Accepted,
+    Delivery,
+    Endpoint,
+    FeedPage,
+    Job,
+    Kind,
+    Limits,
+    Mode,
+    Outcome,
+    RecordResult,
+    Validated,
+)
 from tillstream.sources.inspection import Inspection
 
 
@@ -76,8 +93,8 @@ class JobsApi(Protocol):
 class ImportsApi(Protocol):
     """The import API."""
 
-    async def limits(self) -> Limits:
-        """Return the site's limits, and what is left of them."""
+    async def limits(self, *, validate_only: bool = False) -> Limits:
+        """Return the site's limits, and what is left of them; or those of checks."""
 
 
 class RecordSender(Protocol):
@@ -278,3 +295,88 @@ class LinkStore(Protocol):
 
     async def mends(self, site: int, job: str) -> JobLink | None:
         """Return the job that this one mends."""
+
+
+class ApiDocuments(Protocol):
+    """The OpenAPI documents."""
+
+    async def get(self, name: str) -> ApiDocument:
+        """Return a document. Raises `UnavailableError`."""
+
+
+class ApiCaller(Protocol):
+    """Sends requests that readers have composed."""
+
+    async def call(self, document: str, request: ApiRequest, session: Session, *, has_token: bool) -> ApiResponse:
+        """Send a request once. Raises `UnavailableError`, and `NotAllowedError` if the client gets no token."""
+
+
+class Registry(Protocol):
+    """The schema registry. Every call raises `UnavailableError`."""
+
+    async def schema(self, subject: str) -> SchemaText | None:
+        """Return the latest schema of a subject; None if there is no such subject."""
+
+    async def decode(self, value: bytes, header: bytes | None) -> RecordText | str:
+        """Return a record as JSON, or a sentence why it cannot be decoded."""
+
+
+class EventsApi(Protocol):
+    """The events API with the token of who is signed in (`tillstream.AsyncClient.events`); raises its errors."""
+
+    async def page(self, *, after: str | None = None, types: Sequence[str] = (), rows: int | None = None) -> FeedPage:
+        """Return a page of the feed."""
+
+    async def endpoints(self) -> Sequence[Endpoint]:
+        """Return all endpoints."""
+
+    async def endpoint(self, endpoint_id: str) -> Endpoint:
+        """Return an endpoint."""
+
+    async def deliveries_page(
+        self, endpoint_id: str, *, rows: int | None = None, page_token: str | None = None
+    ) -> ItemPage[Delivery]:
+        """Return a page of deliveries, newest first."""
+
+
+class Administration(Protocol):
+    """Auth's admin API with the token of an operator; raises the errors of the client library."""
+
+    async def sites(self) -> Sequence[Mapping[str, Any]]:
+        """Return all sites, by number."""
+
+    async def site(self, number: str) -> Mapping[str, Any]:
+        """Return one site."""
+
+    async def put_site(self, number: str, site: Mapping[str, Any]) -> None:
+        """Add or replace a site."""
+
+    async def clients(self) -> Sequence[ClientView]:
+        """Return all clients, by id."""
+
+    async def client(self, client_id: str) -> ClientView:
+        """Return one client."""
+
+    async def add_client(self, client: Mapping[str, Any]) -> str:
+        """Add a client and return its secret. Raises `OutcomeUnknownError` if the secret was lost on the way."""
+
+    async def change_client(self, client_id: str, change: Mapping[str, Any]) -> None:
+        """Change a client's API keys and scopes."""
+
+    async def add_secret(self, client_id: str, *, grace_hours: int | None) -> str:
+        """Return a further secret. Raises `OutcomeUnknownError` if it was lost on the way."""
+
+    async def remove_secret(self, client_id: str, secret_id: str) -> None:
+        """Remove a secret at once."""
+
+    async def revoke_client(self, client_id: str) -> None:
+        """Revoke all tokens that were issued to a client."""
+
+    async def revoke_token(self, token_id: str) -> None:
+        """Revoke one token."""
+
+    async def keys(self) -> Sequence[KeyView]:
+        """Return the signing keys, by number."""
+
+    async def add_key(self) -> None:
+        """Add the next signing key."""

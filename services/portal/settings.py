@@ -24,6 +24,9 @@ class Settings(ServiceSettings, ApiSettings, MongoSettings, ProxySettings):
     portal_admin_url: HttpUrl | None = Field(
         None, description="Base URL of auth's admin API; without it operators cannot sign in."
     )
+    portal_grafana_url: HttpUrl | None = Field(
+        None, description="Address of Grafana that operators are led to; without it there is no such link."
+    )
     portal_encryption_keys: SecretStr = Field(
         description="Keys that encrypt sessions, 32 bytes each in base64, comma-separated; the first one encrypts."
     )

@@ -45,7 +45,9 @@ def sow(base: str) -> Seed:
         job = client.imports.send(_orders_with_failures()).job_id
         for each in (good, job):
             client.jobs.wait(each, timeout_s=60)
-    return Seed({"job": job, "good_job": good})
+        # Its address does not exist, so its deliveries fail.
+        endpoint = client.events.create_endpoint("https://hooks.tillstream.example/till", description="The shop's till")
+    return Seed({"job": job, "good_job": good, "endpoint": endpoint.id})
 
 
 def _orders_with_failures() -> list[dict[str, Any]]:

@@ -8,13 +8,13 @@ from typing import cast
 
 import pytest
 
+from services.chassis.avro.record_decoder import DecodedRecord, decode_record
 from services.chassis.avro.schemas import Schemas
 from services.chassis.kafka.producer import Producer, ProducerRecord
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import REPOSITORY
 from services.cli.catalog_file import Product, load_file, read_products, to_record
 from services.cli.catalog_sync import CatalogSync, Changes
-from services.cli.record_decoder import DecodedRecord, decode_record
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
 PRODUCT = SCHEMAS["product"]

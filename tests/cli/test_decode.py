@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from services.__main__ import app
+from services.chassis.avro.record_decoder import DecodedRecord, decode_record, escape_bytes, parse_bytes
 from services.chassis.avro.wire_format import HEADER, LENGTH, prefix
-from services.cli.record_decoder import DecodedRecord, decode_record, escape_bytes, parse_bytes
 from tests.validator.records import SCHEMAS, a_job, an_order, as_bytes
 
 ORDER = as_bytes(an_order(job=a_job()))

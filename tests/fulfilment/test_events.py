@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from services.chassis.avro.record_decoder import DecodedRecord, decode_record
 from services.chassis.avro.schemas import Schemas
 from services.chassis.mongodb.outbox import Message
 from services.chassis.runtime.settings import REPOSITORY
 from services.cli import schema_compatibility
-from services.cli.record_decoder import DecodedRecord, decode_record
 from services.fulfilment.domain.listing import InvoiceQuery
 from services.fulfilment.domain.transaction import Tally, apply_tallies
 from services.fulfilment.wire.events import MAIL, EventCodec

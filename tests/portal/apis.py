@@ -10,6 +10,8 @@ from uuid import uuid4
 
 import httpx2
 
+from tests.portal.public_files import answer_public
+
 CUSTOMER, OTHER, RESELLER, OPERATOR = "customer-608", "customer-609", "reseller", "operator"
 SECRET = "right-secret-canary"
 SITES = {CUSTOMER: (608, "12345"), OTHER: (609, "67890"), RESELLER: (608, "12345"), OPERATOR: (0, "")}
@@ -88,6 +90,7 @@ class Apis:
         self.validated = 0
         self.jobs_by_key: dict[str, str] = {}
         self.is_auth_away = False
+        self.imported: list[httpx2.Request] = []
         self.feed: Callable[[httpx2.Request], Awaitable[httpx2.Response]] | None = None
 
     async def __call__(self, request: httpx2.Request) -> httpx2.Response:
@@ -116,9 +119,14 @@ class Apis:
         token = {"token_type": "bearer", "access_token": f"h.{payload}.s", "expires_in": 28_800}
         return httpx2.Response(200, json=token)
 
-    def _answer(self, request: httpx2.Request) -> httpx2.Response:  # noqa: PLR0911 - a line for each route
+    def _answer(self, request: httpx2.Request) -> httpx2.Response:  # noqa: C901, PLR0911 - a line for each route
         parts = request.url.path.strip("/").split("/")
         match parts:
+            case [_, "openapi.yaml"] | ["registry", *_]:
+                return answer_public(request)
+            case ["omnichannel", "api", "v1", _, "orders"]:
+                self.imported.append(request)
+                return httpx2.Response(202, json={"body": json.loads(request.content)}, headers={"X-Request-Id": "r7"})
             case ["common-status", "v1", key, "jobs"]:
                 return self._page(request, [job for job in self.jobs[key] if _matches(job, request)])
             case ["common-status", "v1", key, "job", job_id]:

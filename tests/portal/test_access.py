@@ -18,9 +18,24 @@ def routes(components: Components, method: str) -> list[str]:
     ]
 
 
+EXAMPLES = {
+    "{jobId}": "x",
+    "{format:csv|ndjson|xlsx}": "csv",
+    "{endpoint}": "x",
+    "{event}": "x",
+    "{replay}": "x",
+    "{api}": "events",
+    "{operation}": "readFeed",
+    "{topic}": "x",
+    "{site}": "608",
+    "{client}": "x",
+    "{secret}": "x",
+}
+
+
 def path_of(route: str) -> str:
     """Return a path that the route takes."""
-    for name, value in {"{jobId}": "x", "{format:csv|ndjson|xlsx}": "csv"}.items():
+    for name, value in EXAMPLES.items():
         route = route.replace(name, value)
     assert "{" not in route, f"name an example for {route}"
     return route

@@ -23,6 +23,14 @@ JOB = {
     "baggage": {"records": {"total": 1, "success": 1, "failed": 0}},
     "attributes": {"mode": "online", "type": "orders"},
 }
+DELIVERY = {
+    "eventId": "ev",
+    "sequence": 1,
+    "type": "job.finished",
+    "state": "pending",
+    "attempts": [],
+    "nextTryAt": None,
+}
 RECORD = {"index": 0, "userId": "u", "outcome": "succeeded", "faults": [], "id": "o"}
 
 
@@ -58,6 +66,14 @@ def test_all_records_are_those_of_each_outcome() -> None:
     with a_client(server) as client:
         assert len(list(client.jobs.records("j1"))) == 3
     assert [request.url.params["outcome"] for request in server.requests] == ["failed", "unprocessed", "succeeded"]
+
+
+def test_a_page_of_deliveries_names_the_next_one() -> None:
+    server = Server(a_page(DELIVERY, "t2"))
+    with a_client(server) as client:
+        page = client.events.deliveries_page("e/1", rows=1, page_token="t1")
+    assert (page.items[0].event_id, page.next_page_token) == ("ev", "t2")
+    assert server.requests[0].url.raw_path == b"/events/v1/k/endpoints/e%2F1/deliveries?rows=1&page=t1"
 
 
 def test_a_list_without_pagination_is_one_page() -> None:

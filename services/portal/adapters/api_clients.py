@@ -64,6 +64,14 @@ class ApiClients:
             raise UnavailableError("the admin API")
         return self._get(self._admin_clients, self._admin_url, session)
 
+    def connect(self, *, is_admin: bool = False) -> httpx2.AsyncClient:
+        """Return the connections, for requests without a client's token; raises `UnavailableError` without that API."""
+        if not is_admin:
+            return self._http_of(self._api_url)
+        if self._admin_url is None:
+            raise UnavailableError("the admin API")
+        return self._http_of(self._admin_url)
+
     def drop(self, session_id: str) -> None:
         """Forget the tokens of a session that has ended."""
         self._clients.pop(session_id, None)
@@ -125,6 +133,10 @@ class ApiClients:
         return client
 
     def _connect(self, url: str, client_id: str, client_secret: str, api_key: str) -> AsyncClient:
+        # Never closed one by one: they share the connections.
+        return AsyncClient(url, client_id, client_secret, api_key, retry=self._retry, http=self._http_of(url))
+
+    def _http_of(self, url: str) -> httpx2.AsyncClient:
         http = self._http.get(url)
         if http is None:
             limits = httpx2.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS)
@@ -134,8 +146,7 @@ class ApiClients:
                 base_url=url.rstrip("/"), timeout=timeout, limits=limits, headers=headers, transport=self._transport
             )
             self._http[url] = http
-        # Never closed one by one: they share the connections.
-        return AsyncClient(url, client_id, client_secret, api_key, retry=self._retry, http=http)
+        return http
 
 
 def _read_claims(token: str) -> _Claims:

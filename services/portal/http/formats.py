@@ -74,6 +74,10 @@ class Formats:
             machine, escape(shown), escape(beside)
         )
 
+    def unix_time(self, seconds: int) -> Markup:
+        """Return a Unix time as `time` does."""
+        return self.time(datetime.fromtimestamp(seconds, UTC))
+
 
 def _truncate(text: str) -> str:
     """Cut nanoseconds, which Python does not have."""

@@ -20,6 +20,9 @@ ITEMS: Sequence[Item] = (
     Item(label="Home", path="/portal/", icon="home"),
     Item(label="Imports", path="/portal/jobs", icon="imports", scope="status:read"),
     Item(label="Files", path="/portal/files", icon="files", scope="orders:write"),
+    Item(label="Events", path="/portal/events", icon="events", scope="events:read"),
+    Item(label="Developers", path="/portal/developers", icon="developers"),
+    Item(label="Administration", path="/portal/operator", icon="operator", scope="admin"),
 )
 
 

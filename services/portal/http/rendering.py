@@ -42,7 +42,7 @@ class Renderer:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._environment.globals["static"] = static.url
+        self._environment.globals |= {"static": static.url, "zip": zip}
         # All of them now: a process that lacks one must not start, and a release must not replace them under it.
         self._templates = {name: self._environment.get_template(name) for name in self._environment.list_templates()}
 

@@ -1,4 +1,5 @@
 // Keys, and pages that renew themselves. Everything works without this.
+import { offerCopies } from "./copy.js";
 import { follow } from "./live.js";
 import { listenToKeys } from "./keys.js";
 import { renew } from "./renew.js";
@@ -7,6 +8,7 @@ const UNFINISHED_MS = 3000;
 const SIGN_IN = "/portal/sign-in?reason=ended";
 
 listenToKeys();
+offerCopies();
 
 // The tab that signs out is led on by its form.
 let isLeaving = false;

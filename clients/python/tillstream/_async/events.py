@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from tillstream._async.transport import AsyncTransport
 from tillstream.encoding import encode_records
-from tillstream.http import EVENTS, decode
+from tillstream.http import EVENTS, ItemPage, decode
 from tillstream.models import Delivery, Endpoint, FeedEvent, FeedPage
 
 _JSON = {"Content-Type": "application/json"}
@@ -100,6 +100,13 @@ class AsyncEvents:
         path = f"{self._endpoint(endpoint_id)}/deliveries"
         async for delivery in self._transport.pages(EVENTS, path, Delivery, rows=rows):
             yield delivery
+
+    async def deliveries_page(
+        self, endpoint_id: str, *, rows: int | None = None, page_token: str | None = None
+    ) -> ItemPage[Delivery]:
+        """Return one page of the deliveries, for those who page themselves."""
+        path = f"{self._endpoint(endpoint_id)}/deliveries"
+        return await self._transport.page(EVENTS, path, Delivery, page_token=page_token, rows=rows)
 
     async def replay(
         self,

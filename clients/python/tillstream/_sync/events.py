@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from tillstream._sync.transport import Transport
 from tillstream.encoding import encode_records
-from tillstream.http import EVENTS, decode
+from tillstream.http import EVENTS, ItemPage, decode
 from tillstream.models import Delivery, Endpoint, FeedEvent, FeedPage
 
 _JSON = {"Content-Type": "application/json"}
@@ -100,6 +100,13 @@ class Events:
         path = f"{self._endpoint(endpoint_id)}/deliveries"
         for delivery in self._transport.pages(EVENTS, path, Delivery, rows=rows):
             yield delivery
+
+    def deliveries_page(
+        self, endpoint_id: str, *, rows: int | None = None, page_token: str | None = None
+    ) -> ItemPage[Delivery]:
+        """Return one page of the deliveries, for those who page themselves."""
+        path = f"{self._endpoint(endpoint_id)}/deliveries"
+        return self._transport.page(EVENTS, path, Delivery, page_token=page_token, rows=rows)
 
     def replay(
         self,
