@@ -87,7 +87,19 @@ def test_what_is_no_file_of_sales_is_refused(tmp_path: Path) -> None:
         inspected(tmp_path, "")
     with pytest.raises(SourceError, match="PDF"):
         inspected(tmp_path, b"%PDF-1.7")
-    assert "no header row" in (inspected(tmp_path, "a;b\n1;2\n").problem or "")
+    assert "no row with several columns" in (inspected(tmp_path, "a\n1\n").problem or "")
+
+
+def test_a_file_whose_headings_are_all_unknown_can_be_mapped(tmp_path: Path) -> None:
+    """Breaks if a file that another program wrote in another language can be imported by nobody."""
+    content = f"Nr;Kunde;Zeit;Artikel;Menge;Preis\n{LINE}\n"
+    found = inspected(tmp_path, content)
+    assert "say which column is which" in (found.problem or "")
+    assert [heading.name for heading in found.headings] == ["Nr", "Kunde", "Zeit", "Artikel", "Menge", "Preis"]
+    assert (found.header_line, found.headings[3].samples, len(found.missing)) == (1, ["4556"], 6)
+    mapping = dict(zip(HEADER.split(";"), ("Nr", "Kunde", "Zeit", "Artikel", "Menge", "Preis"), strict=True))
+    mapped = inspected(tmp_path, content, mapping=mapping)
+    assert (mapped.problem, mapped.delimiter, len(mapped.records)) == (None, ";", 1)
 
 
 def test_encoding_and_delimiter_can_be_said(tmp_path: Path) -> None:

@@ -89,16 +89,17 @@ def _utf16(head: bytes) -> str | None:
 
 
 def _detect_delimiter(path: Path, encoding: str, columns: ColumnMap) -> str:
-    def score(delimiter: str) -> int:
-        best = 0
+    def score(delimiter: str) -> tuple[int, int]:
+        best = cells = 0
         try:
             for number, (_, row) in enumerate(_rows(path, encoding, delimiter)):
                 if number >= MAX_ROWS_BEFORE_HEADER:
                     break
-                best = max(best, columns.score(row))
+                best, cells = max(best, columns.score(row)), max(cells, len(row))
         except SourceError:
             pass
-        return best
+        # Of headings that are all unknown, only their number tells.
+        return best, 0 if best else cells
 
     return max(DELIMITERS, key=score)
 

@@ -17,12 +17,13 @@ from tillstream.sources.columns import (
     ColumnMap,
     normalise,
 )
-from tillstream.sources.flat import FlatOptions, FlatSource, find_header
+from tillstream.sources.flat import MAX_ROWS_BEFORE_HEADER, MIN_HEADINGS, FlatOptions, FlatSource, Table, find_header
 from tillstream.sources.open import detect_format, open_source, open_table
 from tillstream.sources.records import Source, SourceError
 
 MAX_ROWS = 10
 MAX_TEXT = 200
+UNKNOWN_HEADINGS = "the headings are not known; say which column is which field"
 # Rows in which times are looked at.
 _LOOKED_AT = 1_000
 
@@ -84,8 +85,14 @@ def _inspect_table(path: Path, options: FlatOptions, format_: str) -> Inspection
     columns = ColumnMap(options.kind, options.mapping)
     table = open_table(path, options, format_)
     known: dict[str, Any] = {"format": format_, "encoding": table.encoding, "delimiter": table.delimiter}
+    unknown = None
     try:
-        line, header = find_header(table.rows(), columns)
+        try:
+            line, header = find_header(table.rows(), columns)
+        except SourceError as error:
+            # None of the headings is ours: they are shown, so that fields can be chosen for them.
+            unknown = str(error)
+            line, header = _first_row(table)
         rows = [row for at, row in islice(table.rows(), _LOOKED_AT + line) if at > line and _has_cells(row)]
     except SourceError as error:
         return Inspection(**known, problem=str(error))
@@ -94,12 +101,22 @@ def _inspect_table(path: Path, options: FlatOptions, format_: str) -> Inspection
     known |= {"header_line": line, "headings": [heading for heading in headings if heading.name]}
     known["missing"] = [name for name in REQUIRED[options.kind] if name not in found]
     known["has_times_without_offset"] = _has_times_without_offset(headings, rows, options.kind)
+    if unknown is not None:
+        return Inspection(**known, problem=unknown if len(known["headings"]) < MIN_HEADINGS else UNKNOWN_HEADINGS)
     try:
         source = FlatSource(table, options)
         records = [record.json for record in islice(source.records(), MAX_ROWS)]
     except SourceError as error:
         return Inspection(**known, problem=str(error))
     return Inspection(**known, decimal=source.decimal, warnings=source.warnings, records=records)
+
+
+def _first_row(table: Table) -> tuple[int, Sequence[Any]]:
+    """Return the first row with several cells; raises `SourceError` if there is none."""
+    for line, row in islice(table.rows(), MAX_ROWS_BEFORE_HEADER):
+        if sum(cell not in (None, "") for cell in row) >= MIN_HEADINGS:
+            return line, row
+    raise SourceError("the file has no row with several columns")
 
 
 def _heading(position: int, name: object, columns: ColumnMap, rows: Sequence[Sequence[Any]]) -> Heading:
