@@ -113,6 +113,7 @@ class FilePages:
         """A whole file, as a form without script sends it. Its fields come first, so that nobody else's is stored."""
         request = visit.request
         if request.content_type != "multipart/form-data":
+            self._pages.check_form_token(visit, request.headers.get(TOKEN_HEADER, ""))
             raise FormError
         fields: dict[str, str] = {}
         received: Upload | RefusedUpload | None = None
