@@ -10,16 +10,6 @@ from tests.portal.site import OWN_REQUEST, Site
 OPEN = {"/", "/portal", "/portal/sign-in", "/portal/static/{version}/{name}", "/portal/{path:.*}"}
 # A browser does not come back to a stream after this status.
 STREAMS = {"/portal/live": 204}
-EXAMPLES = {
-    "{jobId}": "x",
-    "{format:csv|ndjson|xlsx}": "csv",
-    "{format:csv|xlsx|ndjson|json}": "csv",
-    "{format:csv|xlsx}": "csv",
-    "{kind:orders|returns}": "orders",
-    "{wish:pause|resume|cancel}": "pause",
-    "{uploadId:[0-9a-f]{32}}": "0" * 32,
-    "{runId:[0-9a-f]{32}}": "0" * 32,
-}
 
 
 def routes(components: Components, method: str) -> list[str]:
@@ -29,6 +19,12 @@ def routes(components: Components, method: str) -> list[str]:
 
 
 EXAMPLES = {
+    "{format:csv|xlsx|ndjson|json}": "csv",
+    "{format:csv|xlsx}": "csv",
+    "{kind:orders|returns}": "orders",
+    "{wish:pause|resume|cancel}": "pause",
+    "{uploadId:[0-9a-f]{32}}": "0" * 32,
+    "{runId:[0-9a-f]{32}}": "0" * 32,
     "{jobId}": "x",
     "{format:csv|ndjson|xlsx}": "csv",
     "{endpoint}": "x",
