@@ -20,6 +20,8 @@ REPLACEMENTS = (
     (r"__aexit__", "__exit__"),
     (r"aclose", "close"),
     (r"aclosing", "closing"),
+    (r"aiter_bytes", "iter_bytes"),
+    (r"aread", "read"),
     (r"AsyncIterator", "Iterator"),
     (r"async_sleep", "sleep"),
     (r"async_steps", "steps"),

@@ -40,6 +40,7 @@ from services.portal.background import ImportWorker
 from services.portal.domain.session import Session
 from services.portal.flows import developers, prepare_files, run_imports, sign_in, start_imports, upload_files
 from services.portal.flows.failure_reports import FailureReports
+from services.portal.http.codes import CodePages
 from services.portal.http.cookies import Cookies
 from services.portal.http.developers import DeveloperPages
 from services.portal.http.downloads import DownloadPages
@@ -50,6 +51,7 @@ from services.portal.http.file_settings import FileSettingsPages
 from services.portal.http.files import FilePages
 from services.portal.http.forms import FormGuard
 from services.portal.http.home import HomePages
+from services.portal.http.invoices import InvoicePages
 from services.portal.http.jobs import JobPages
 from services.portal.http.kafka_topics import KafkaPages
 from services.portal.http.live import LivePages
@@ -59,8 +61,10 @@ from services.portal.http.operator import SitePages
 from services.portal.http.operator_clients import ClientPages
 from services.portal.http.pages import Pages, routes_of
 from services.portal.http.rendering import Renderer
+from services.portal.http.reports import ReportPages
 from services.portal.http.sign_in import SignInPages
 from services.portal.http.static import StaticFiles
+from services.portal.http.users import UserPages
 from services.portal.settings import Settings
 from tillstream import RetryPolicy
 
@@ -233,6 +237,10 @@ def build_routes(components: Components) -> Sequence[web.RouteDef]:
         JobPages(pages, components.files.links, reports=reports).routes(),
         DownloadPages(pages).routes(),
         components.files.routes(pages, now_us=components.now_us),
+        UserPages(pages).routes(),
+        ReportPages(pages, now_us=components.now_us).routes(),
+        CodePages(pages).routes(),
+        InvoicePages(pages).routes(),
         LivePages(pages, components.live, too_many=TooManyStreamsError, now_us=components.now_us).routes(),
         EventPages(pages, now_us=components.now_us).routes(),
         EndpointPages(pages).routes(),

@@ -47,7 +47,10 @@ def sow(base: str) -> Seed:
             client.jobs.wait(each, timeout_s=60)
         # Its address does not exist, so its deliveries fail.
         endpoint = client.events.create_endpoint("https://hooks.tillstream.example/till", description="The shop's till")
-    return Seed({"job": job, "good_job": good, "endpoint": endpoint.id})
+        order = client.orders.place(
+            {"DEMO-INSTANT": 3, "DEMO-NEVER": 2}, client_order_number="BROWSER-1"
+        ).transaction_id
+    return Seed({"job": job, "good_job": good, "endpoint": endpoint.id, "order": order})
 
 
 def _orders_with_failures() -> list[dict[str, Any]]:

@@ -10,6 +10,8 @@ from uuid import uuid4
 
 import httpx2
 
+from tests.portal.fake_fulfilment import FakeFulfilment
+from tests.portal.fake_ledger import FakeLedger
 from tests.portal.public_files import answer_public
 
 CUSTOMER, OTHER, RESELLER, OPERATOR = "customer-608", "customer-609", "reseller", "operator"
@@ -91,6 +93,8 @@ class Apis:
         self.jobs_by_key: dict[str, str] = {}
         self.is_auth_away = False
         self.imported: list[httpx2.Request] = []
+        self.ledger = FakeLedger()
+        self.fulfilment = FakeFulfilment()
         self.feed: Callable[[httpx2.Request], Awaitable[httpx2.Response]] | None = None
 
     async def __call__(self, request: httpx2.Request) -> httpx2.Response:
@@ -100,7 +104,12 @@ class Apis:
             return await self.feed(request)
         self.requests.append(request)
         failure = self.fails(request)
-        return failure if failure is not None else self._answer(request)
+        if failure is not None:
+            return failure
+        path = request.url.path.strip("/").split("/")
+        if path[0] == "fulfilment" and not self.orders and _is_of(request, CUSTOMER):
+            return self.fulfilment.answer(request, path[2:])
+        return self._answer(request)
 
     def _token(self, request: httpx2.Request) -> httpx2.Response:
         self.token_requests += 1
@@ -142,10 +151,8 @@ class Apis:
                     return _problem(400, "INVALID_OUTCOME")
                 records = [each for each in self.records.get(job_id, []) if outcome == each["outcome"]]
                 return self._page(request, records)
-            case ["ledger", "v1", _, "reports", "sales"]:
-                return httpx2.Response(
-                    200, json={"asOf": "2026-11-30T10:00:00Z", "zone": self.zone, "reportCurrency": "EUR", "result": []}
-                )
+            case ["ledger", "v1", key, *path]:
+                return self.ledger.answer(request, key, path, zone=self.zone)
             case ["omnichannel", "api", "v1", _, "limits"]:
                 limits = {"recordsPerSecond": 100, "remaining": 75, "resetAfterSeconds": 1, "recordsPerRequest": 100}
                 return httpx2.Response(200, json=limits | {"bytesPerRequest": 1, "inflatedBytesPerRequest": 1})
@@ -195,6 +202,13 @@ def _judge(index: int, record: dict[str, Any]) -> dict[str, Any]:
     ]
     outcome = "failed" if faults else "succeeded"
     return {"index": index, "id": record["id"], "userId": "u1", "outcome": outcome, "faults": faults}
+
+
+def _is_of(request: httpx2.Request, client: str) -> bool:
+    """Whether a request has a token of a client."""
+    _, payload, _ = request.headers["Authorization"].removeprefix("Bearer ").split(".")
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return bool(claims["sub"] == client)
 
 
 def _matches(job: dict[str, Any], request: httpx2.Request) -> bool:

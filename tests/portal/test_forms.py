@@ -104,7 +104,7 @@ async def test_every_response_has_the_headers(site: Site, path: str) -> None:
     async with await site.get(path) as response:
         assert response.headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
         assert response.headers["X-Content-Type-Options"] == "nosniff"
-        assert response.headers["Referrer-Policy"] == "same-origin"
+        assert response.headers["Referrer-Policy"] == "strict-origin"
         assert response.headers["X-Request-Id"]
 
 

@@ -3,20 +3,18 @@
 import asyncio
 import csv
 import io
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from services.chassis.runtime.logs import logger
 from services.portal.domain.jobs import JobView
 from services.portal.domain.record_table import columns, describe_faults, neutralise, rows
+from services.portal.http.file_responses import file_headers, send_file
 from services.portal.http.jobs import BASE, SCOPE, JobPages, parse_outcome
 from services.portal.http.pages import Pages
-from services.portal.http.rendering import SECURITY_HEADERS
 from services.portal.http.visits import PageError, Visit
-from tillstream import TillstreamError
 from tillstream.models import Outcome, RecordResult
 from tillstream.sources.columns import ERRORS_COLUMN
 from tillstream.xlsx import MAX_CELL_CHARACTERS, write_sheet
@@ -24,12 +22,6 @@ from tillstream.xlsx import MAX_CELL_CHARACTERS, write_sheet
 READ_ROWS = 1_000
 MAX_SHEET_ROWS = 100_000
 CHUNK_ROWS = 500
-MEDIA_TYPES = {
-    "csv": "text/csv; charset=utf-8",
-    "ndjson": "application/x-ndjson",
-    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-}
-_LOG = logger(__name__)
 # It tells spreadsheets that the file is UTF-8.
 _BYTE_ORDER_MARK = "\ufeff"
 
@@ -51,37 +43,18 @@ class DownloadPages:
         outcome = parse_outcome(visit.query) or "failed"
         records = visit.client.jobs.records(job.id, outcome=outcome, rows=READ_ROWS)
         name = f"{outcome}-{job.short_id}.{format_}"
-        headers = SECURITY_HEADERS | {
-            "Cache-Control": "no-store",
-            "Content-Type": MEDIA_TYPES[format_],
-            "Content-Disposition": f'attachment; filename="{name}"',
-        }
         if format_ == "xlsx":
-            return web.Response(body=await _to_sheet(records, job, outcome), headers=headers)
-        parts = _to_csv(records, job, outcome) if format_ == "csv" else _to_ndjson(records, outcome)
-        # The first part comes before the headers: an error until then is a page.
-        first = await anext(parts)
-        response = web.StreamResponse(headers=headers)
-        await response.prepare(visit.request)
-        await response.write(first)
-        try:
-            async for part in parts:
-                await response.write(part)
-        except TillstreamError as error:
-            # The browser must not take what it has for the whole.
-            _LOG.warning("download broken off", error=type(error).__name__)
-            if visit.request.transport is not None:
-                visit.request.transport.abort()
-            return response
-        await response.write_eof()
-        return response
+            return web.Response(body=await _to_sheet(records, job, outcome), headers=file_headers(name))
+        return await send_file(
+            visit, name, _to_csv(records, job, outcome) if format_ == "csv" else _to_ndjson(records, outcome)
+        )
 
 
 def _kind(job: JobView) -> str:
     return job.kind.lower()
 
 
-async def _to_csv(records: AsyncIterator[RecordResult], job: JobView, outcome: Outcome) -> AsyncIterator[bytes]:
+async def _to_csv(records: AsyncIterator[RecordResult], job: JobView, outcome: Outcome) -> AsyncGenerator[bytes]:
     headings = columns(_kind(job), has_records=outcome == "failed")
     text = io.StringIO()
     writer = csv.writer(text)
@@ -100,7 +73,7 @@ async def _to_csv(records: AsyncIterator[RecordResult], job: JobView, outcome: O
     yield text.getvalue().encode("utf-8", "replace")
 
 
-async def _to_ndjson(records: AsyncIterator[RecordResult], outcome: Outcome) -> AsyncIterator[bytes]:
+async def _to_ndjson(records: AsyncIterator[RecordResult], outcome: Outcome) -> AsyncGenerator[bytes]:
     lines: list[bytes] = []
     async for record in records:
         if outcome == "failed" and isinstance(record.record, dict):

@@ -7,7 +7,7 @@ from aiohttp import web
 from services.portal.domain.fault_texts import describe_fault
 from services.portal.domain.file_import import FileImport, Purpose, Wish
 from services.portal.flows import start_imports
-from services.portal.http.downloads import MEDIA_TYPES
+from services.portal.http.file_responses import MEDIA_TYPES
 from services.portal.http.file_settings import credentials_of
 from services.portal.http.file_states import describe_state, duration, sentence
 from services.portal.http.files import BASE, SCOPE, mending_url

@@ -9,7 +9,7 @@ from services.chassis.http.request_body import read_bounded
 from services.chassis.http.responses import json_response
 from services.portal.domain.upload import MAX_PIECE_BYTES, RefusedUpload, Upload, WrongOffset, describe_bytes
 from services.portal.flows.upload_files import Deps, Sender, append, begin, measure, receive
-from services.portal.http.downloads import MEDIA_TYPES
+from services.portal.http.file_responses import MEDIA_TYPES
 from services.portal.http.file_states import describe_state, sentence, time_of
 from services.portal.http.forms import TOKEN_FIELD, FormError
 from services.portal.http.pages import Pages

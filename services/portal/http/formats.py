@@ -25,7 +25,7 @@ class Formats:
         """Return a number with separators."""
         return format_decimal(value, locale=self.locale)
 
-    def compact(self, value: int) -> str:
+    def compact(self, value: float) -> str:
         """Return a large number shortened: 12K."""
         return format_compact_decimal(value, locale=self.locale, fraction_digits=1)
 
@@ -39,6 +39,14 @@ class Formats:
         if not currency:
             return format_decimal(amount, "#,##0.00", locale=self.locale)
         return format_currency(amount, currency, locale=self.locale)
+
+    def exact_money(self, amount: Decimal, currency: str) -> str:
+        """Return an amount with all of its digits."""
+        return format_currency(amount, currency, locale=self.locale, decimal_quantization=False)
+
+    def price(self, amount: str | float, currency: str) -> str:
+        """Return an amount of a record."""
+        return self.exact_money(Decimal(str(amount)), currency)
 
     def amounts(self, money: Mapping[str, Decimal]) -> str:
         """Return amounts of several currencies as one text."""

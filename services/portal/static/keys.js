@@ -1,5 +1,5 @@
 // `/` searches, `?` shows the keys, `g` and a letter goes to a section.
-const SECTIONS = { h: "/portal/", i: "/portal/jobs", f: "/portal/files", e: "/portal/events", d: "/portal/developers", a: "/portal/operator" };
+const SECTIONS = { h: "/portal/", i: "/portal/jobs", f: "/portal/files", e: "/portal/events", d: "/portal/developers", a: "/portal/operator", u: "/portal/users", r: "/portal/reports", c: "/portal/codes" };
 const SEQUENCE_MS = 1200;
 
 export function listenToKeys() {

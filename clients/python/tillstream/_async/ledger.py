@@ -7,7 +7,7 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from tillstream._async.transport import AsyncTransport
-from tillstream.http import LEDGER, decode
+from tillstream.http import LEDGER, ItemPage, decode
 from tillstream.models import Entry, Erasure, Mode, Report
 
 MEDIA_TYPES = {
@@ -45,6 +45,13 @@ class AsyncLedger:
         path = f"{self._path}/users/{quote(user_id, safe='')}/orders"
         async for entry in self._transport.pages(LEDGER, path, Entry, **filters, **bounds):
             yield entry
+
+    async def user_orders_page(
+        self, user_id: str, *, rows: int | None = None, page_token: str | None = None
+    ) -> ItemPage[Entry]:
+        """Return one page of the orders of a user with their returns, newest first."""
+        path = f"{self._path}/users/{quote(user_id, safe='')}/orders"
+        return await self._transport.page(LEDGER, path, Entry, page_token=page_token, rows=rows)
 
     async def order(self, order_id: str, *, channel: str | None = None) -> Sequence[Entry]:
         """Return an order with its returns: one of each channel that has an order with this id."""
@@ -97,11 +104,26 @@ class AsyncLedger:
         mode: Mode | None = None,
     ) -> bytes:
         """Return all orders of these days as a file: `ndjson`, `csv` or `xlsx`."""
-        bounds = {"from": since.isoformat(), "to": until.isoformat()}
-        params = {**bounds, "after": after, "format": format} | _filters(currency, channel, mode)
+        params = _export_params(since, until, format, after) | _filters(currency, channel, mode)
         headers = {"Accept": MEDIA_TYPES[format]}
         path = f"{self._path}/exports/orders"
         return (await self._transport.request(LEDGER, "GET", path, params=params, headers=headers)).body
+
+    def stream_export(
+        self,
+        *,
+        since: date,
+        until: date,
+        format: str = "ndjson",  # noqa: A002 - what users call it
+        after: str | None = None,
+        currency: str | None = None,
+        channel: str | None = None,
+        mode: Mode | None = None,
+    ) -> AsyncIterator[bytes]:
+        """Yield the file of `export` piece by piece; raises `UnreachableError` if the connection is lost within it."""
+        params = _export_params(since, until, format, after) | _filters(currency, channel, mode)
+        headers = {"Accept": MEDIA_TYPES[format]}
+        return self._transport.stream(LEDGER, f"{self._path}/exports/orders", params=params, headers=headers)
 
     async def erase_user(self, user_id: str) -> Erasure:
         """Erase what names a user (scope `sales:erase`); the receipt tells when it is done."""
@@ -119,6 +141,10 @@ def _report_params(by: Sequence[str], since: date | None, until: date | None) ->
         "from": since.isoformat() if since else None,
         "to": until.isoformat() if until else None,
     }
+
+
+def _export_params(since: date, until: date, format_: str, after: str | None) -> dict[str, str | None]:
+    return {"from": since.isoformat(), "to": until.isoformat(), "after": after, "format": format_}
 
 
 def _filters(currency: str | None, channel: str | None, mode: Mode | None) -> dict[str, str | None]:

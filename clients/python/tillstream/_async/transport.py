@@ -118,6 +118,48 @@ class AsyncTransport:
             await self._pause(failure, attempt, retry_after_s, deadline)
             attempt += 1
 
+    async def stream(
+        self, api: Api, path: str, *, params: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[bytes]:
+        """Yield the body of a GET piece by piece, as it arrives.
+
+        The request is retried until it is answered. A connection that is lost after the first piece raises
+        `UnreachableError`: what has arrived is not the whole.
+        """
+        deadline = monotonic() + self.retry.max_wait_s
+        attempt, has_renewed, has_begun = 0, False, False
+        while True:
+            failure: TillstreamError
+            retry_after_s = None
+            sent = {**(headers or {}), "Authorization": f"Bearer {await self._token(api, deadline)}"}
+            try:
+                async with self._http.stream(
+                    "GET", api.base + path, params=_without_none(params), headers=sent
+                ) as response:
+                    if response.status_code < 400:
+                        async for piece in response.aiter_bytes():
+                            has_begun = True
+                            yield piece
+                        return
+                    refusal = api_error(response.status_code, response.headers, await response.aread())
+            except httpx2.TransportError as error:
+                failure = self._unreachable(error)
+                if has_begun:
+                    raise failure from error
+            else:
+                failure = refusal
+                if refusal.status == 401 and not has_renewed:
+                    has_renewed = True
+                    self._tokens.pop(api.name, None)
+                    continue
+                if refusal.status == 429:
+                    self.throttled += 1
+                if not is_retried(refusal.status, refusal.code):
+                    raise refusal
+                retry_after_s = refusal.retry_after_s
+            await self._pause(failure, attempt, retry_after_s, deadline)
+            attempt += 1
+
     async def get(self, api: Api, path: str, type_: type[T], **params: Any) -> T:
         """Return the model that a GET answers with."""
         return decode((await self.request(api, "GET", path, params=params)).body, type_)
@@ -185,12 +227,15 @@ class AsyncTransport:
         try:
             response = await self._http.request(method, path, **options)
         except httpx2.TransportError as error:
-            # The text of the error may hold addresses, never what was sent.
-            message = f"cannot reach {self._http.base_url}: {error or type(error).__name__}"
-            raise UnreachableError(message, was_sent=not isinstance(error, _UNSENT)) from error
+            raise self._unreachable(error) from error
         if response.status_code == 429:
             self.throttled += 1
         return Response(response.status_code, response.headers, response.content)
+
+    def _unreachable(self, error: httpx2.TransportError) -> UnreachableError:
+        # The text of the error may hold addresses, never what was sent.
+        message = f"cannot reach {self._http.base_url}: {error or type(error).__name__}"
+        return UnreachableError(message, was_sent=not isinstance(error, _UNSENT))
 
     async def _pause(
         self, failure: TillstreamError, attempt: int, retry_after_s: float | None, deadline: float

@@ -5,7 +5,7 @@ from datetime import date
 from urllib.parse import quote
 
 from tillstream._sync.transport import Transport
-from tillstream.http import FULFILMENT
+from tillstream.http import FULFILMENT, ItemPage
 from tillstream.models import Invoice
 
 MEDIA_TYPES = {"pdf": "application/pdf", "html": "text/html", "json": "application/json"}
@@ -24,6 +24,18 @@ class Invoices:
         bounds = {"from": since and since.isoformat(), "to": until and until.isoformat()}
         for invoice in self._transport.pages(FULFILMENT, "/invoices", Invoice, rows=rows, **bounds):
             yield invoice
+
+    def list_page(
+        self,
+        *,
+        since: date | None = None,
+        until: date | None = None,
+        rows: int | None = None,
+        page_token: str | None = None,
+    ) -> ItemPage[Invoice]:
+        """Return one page of invoices and credit notes, newest first; its token is good for the same days only."""
+        bounds = {"from": since and since.isoformat(), "to": until and until.isoformat()}
+        return self._transport.page(FULFILMENT, "/invoices", Invoice, page_token=page_token, rows=rows, **bounds)
 
     def get(self, invoice_id: str) -> Invoice:
         """Return an invoice."""

@@ -12,7 +12,7 @@ from tillstream._sync.runtime import sleep
 from tillstream._sync.transport import Transport
 from tillstream.encoding import encode_records
 from tillstream.errors import NotFinishedError
-from tillstream.http import FULFILMENT, decode
+from tillstream.http import FULFILMENT, ItemPage, decode
 from tillstream.models import Codes, LoadedCodes, PlacedOrder, Product, PurchaseOrder, Transaction
 
 _JSON = {"Content-Type": "application/json"}
@@ -71,6 +71,20 @@ class Orders:
         bounds = {"from": since and since.isoformat(), "to": until and until.isoformat()}
         for transaction in self._transport.pages(FULFILMENT, "/orders", Transaction, **params, **bounds):
             yield transaction
+
+    def list_page(
+        self,
+        *,
+        client_order_number: str | None = None,
+        since: datetime | date | None = None,
+        until: datetime | date | None = None,
+        rows: int | None = None,
+        page_token: str | None = None,
+    ) -> ItemPage[Transaction]:
+        """Return one page of the orders, newest first; its token is good for the same filters only."""
+        params = {"clientOrderNumber": client_order_number, "rows": rows}
+        bounds = {"from": since and since.isoformat(), "to": until and until.isoformat()}
+        return self._transport.page(FULFILMENT, "/orders", Transaction, page_token=page_token, **params, **bounds)
 
     def codes(
         self,

@@ -118,6 +118,46 @@ class Transport:
             self._pause(failure, attempt, retry_after_s, deadline)
             attempt += 1
 
+    def stream(
+        self, api: Api, path: str, *, params: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+    ) -> Iterator[bytes]:
+        """Yield the body of a GET piece by piece, as it arrives.
+
+        The request is retried until it is answered. A connection that is lost after the first piece raises
+        `UnreachableError`: what has arrived is not the whole.
+        """
+        deadline = monotonic() + self.retry.max_wait_s
+        attempt, has_renewed, has_begun = 0, False, False
+        while True:
+            failure: TillstreamError
+            retry_after_s = None
+            sent = {**(headers or {}), "Authorization": f"Bearer {self._token(api, deadline)}"}
+            try:
+                with self._http.stream("GET", api.base + path, params=_without_none(params), headers=sent) as response:
+                    if response.status_code < 400:
+                        for piece in response.iter_bytes():
+                            has_begun = True
+                            yield piece
+                        return
+                    refusal = api_error(response.status_code, response.headers, response.read())
+            except httpx2.TransportError as error:
+                failure = self._unreachable(error)
+                if has_begun:
+                    raise failure from error
+            else:
+                failure = refusal
+                if refusal.status == 401 and not has_renewed:
+                    has_renewed = True
+                    self._tokens.pop(api.name, None)
+                    continue
+                if refusal.status == 429:
+                    self.throttled += 1
+                if not is_retried(refusal.status, refusal.code):
+                    raise refusal
+                retry_after_s = refusal.retry_after_s
+            self._pause(failure, attempt, retry_after_s, deadline)
+            attempt += 1
+
     def get(self, api: Api, path: str, type_: type[T], **params: Any) -> T:
         """Return the model that a GET answers with."""
         return decode((self.request(api, "GET", path, params=params)).body, type_)
@@ -183,12 +223,15 @@ class Transport:
         try:
             response = self._http.request(method, path, **options)
         except httpx2.TransportError as error:
-            # The text of the error may hold addresses, never what was sent.
-            message = f"cannot reach {self._http.base_url}: {error or type(error).__name__}"
-            raise UnreachableError(message, was_sent=not isinstance(error, _UNSENT)) from error
+            raise self._unreachable(error) from error
         if response.status_code == 429:
             self.throttled += 1
         return Response(response.status_code, response.headers, response.content)
+
+    def _unreachable(self, error: httpx2.TransportError) -> UnreachableError:
+        # The text of the error may hold addresses, never what was sent.
+        message = f"cannot reach {self._http.base_url}: {error or type(error).__name__}"
+        return UnreachableError(message, was_sent=not isinstance(error, _UNSENT))
 
     def _pause(self, failure: TillstreamError, attempt: int, retry_after_s: float | None, deadline: float) -> None:
         """Wait before the next attempt; raise the failure if it would come too late."""
