@@ -1,5 +1,7 @@
 """Every route is closed to strangers; those that change something, to other sites' pages."""
 
+import re
+
 import pytest
 from aiohttp import web
 
@@ -41,10 +43,13 @@ EXAMPLES = {
 
 def path_of(route: str) -> str:
     """Return a path that the route takes."""
+    path = route.replace("[0-9a-f]{32}", "0" * 32)
     for name, value in EXAMPLES.items():
-        route = route.replace(name, value)
-    assert "{" not in route, f"name an example for {route}"
-    return route
+        path = path.replace(name, value)
+    # Of alternatives, the first.
+    path = re.sub(r"\{\w+:([^|}]+)[^}]*\}", r"\1", path)
+    assert "{" not in path, f"name an example for {route}"
+    return path
 
 
 async def test_pages_need_a_session(site: Site) -> None:
@@ -66,7 +71,8 @@ async def test_forms_need_a_token_of_the_session_and_our_origin(signed_in: Site)
     for route in forms:
         for headers in (OWN_REQUEST, {"Origin": "https://evil.example"}, {}):
             async with await signed_in.post(path_of(route), {"form_token": "x.y"}, headers=headers) as response:
-                assert response.status == 403, route
+                # A body that is no form has no token either.
+                assert response.status in ((400, 403) if headers is OWN_REQUEST else (403,)), route
     await signed_in.text("/portal/jobs")
 
 
