@@ -3,11 +3,12 @@
 import re
 from typing import Any
 
+import httpx2
 import prometheus_client
 import pytest
 
 from tests.portal import apis as fake
-from tests.portal.apis import OTHER, Apis
+from tests.portal.apis import OTHER, Apis, problem
 from tests.portal.fake_fulfilment import CODE, PDF, a_day, an_invoice, an_order
 from tests.portal.site import Site
 
@@ -103,6 +104,30 @@ async def test_a_refused_order_keeps_what_was_filled_in(
     for value in (*fields.values(), "PO-1"):
         assert f'value="{value}"' in text
     assert apis.fulfilment.orders == []
+
+
+@pytest.mark.parametrize("failure", [problem(503, "UNAVAILABLE"), problem(409, "IDEMPOTENCY_IN_PROGRESS")])
+async def test_an_order_of_unknown_outcome_is_repeated_under_its_key(
+    signed_in: Site, apis: Apis, failure: httpx2.Response
+) -> None:
+    """Breaks: the order was placed, the reader is told to try again, and buys a second time."""
+
+    def place_and_fail(request: httpx2.Request) -> httpx2.Response:
+        if request.method == "POST":
+            apis.fulfilment.answer(request, ["orders"])
+        return httpx2.Response(failure.status_code, headers=failure.headers, content=failure.content)
+
+    form = await form_of(signed_in, sku0="CARD-10", quantity0="3")
+    apis.fails = place_and_fail
+    async with await signed_in.post("/portal/codes/new", form) as response:
+        assert response.status == 503
+        text = await response.text()
+    assert "it is placed once only" in text
+    assert f'name="key" value="{form["key"]}"' in text
+    apis.fails = lambda _request: None
+    async with await signed_in.post("/portal/codes/new", form) as response:
+        assert response.headers["Location"] == ADDRESS
+    assert len(apis.fulfilment.orders) == 1
 
 
 @pytest.mark.usefixtures("order")

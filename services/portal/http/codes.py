@@ -12,12 +12,17 @@ from services.portal.domain.codes import MAX_FORM_LINES, UNIT_STATES, FormLine, 
 from services.portal.flows import codes as flow
 from services.portal.http.pages import Pages
 from services.portal.http.visits import PageError, Visit, not_found
-from tillstream import ApiError, InvalidRequestError, NotFoundError
+from tillstream import ApiError, InvalidRequestError, NotAllowedError, NotFoundError, TillstreamError
+from tillstream.http import IN_PROGRESS
 from tillstream.models import Transaction
 
 BASE, SCOPE = "/portal/codes", "orders:read"
 BACK = ("All orders", BASE)
 MAX_START = 1_000_000
+OUTCOME_UNKNOWN = (
+    "The order was not confirmed. Press “Place order” once more: it is placed once only, even if it has been."
+)
+_REFUSALS = frozenset({400, 409, 422})
 _KEY = re.compile(r"[0-9a-f]{32}")
 _FILTERS = ("number", "from", "to")
 
@@ -86,7 +91,7 @@ class CodePages:
         problems: Sequence[str] = (),
         status: int = 200,
     ) -> web.Response:
-        suggested = await flow.suggest_products(visit.client) if visit.session.may(SCOPE) else []
+        suggested = await flow.suggest_products(visit.client) if visit.session.may(SCOPE) and status != 503 else []
         return self._pages.page(
             visit,
             "codes_new.html",
@@ -110,13 +115,16 @@ class CodePages:
             return await self._form(visit, lines, number=number, key=key, problems=problems, status=422)
         try:
             placed = await flow.place_order(visit.client, products, number=number, idempotency_key=key)
-        except ApiError as error:
-            if error.status not in (400, 409, 422):
-                raise
-            # Nothing was ordered, so the corrected form is another order.
-            key = secrets.token_hex(16)
-            reasons = describe_refusal(error, list(products))
-            return await self._form(visit, lines, number=number, key=key, problems=reasons, status=error.status)
+        except NotAllowedError:
+            raise
+        except TillstreamError as error:
+            if isinstance(error, ApiError) and error.status in _REFUSALS and error.code != IN_PROGRESS:
+                # Nothing was ordered, so the corrected form is another order.
+                key, status, reasons = secrets.token_hex(16), error.status, describe_refusal(error, list(products))
+            else:
+                # It may have been placed: with the same key, it is the same order.
+                status, reasons = 503, [OUTCOME_UNKNOWN]
+            return await self._form(visit, lines, number=number, key=key, problems=reasons, status=status)
         raise web.HTTPSeeOther(_address(placed.transaction_id) + ("?again=1" if placed.duplicate else ""))
 
     async def show(self, visit: Visit) -> web.StreamResponse:
