@@ -68,7 +68,7 @@ class KeyView(Struct, frozen=True, kw_only=True, rename="camel"):
     signs_from: int
 
 
-class SignedKey(Struct, frozen=True, kw_only=True):
+class DescribedKey(Struct, frozen=True, kw_only=True):
     """A key, and what it does now."""
 
     key: KeyView
@@ -76,17 +76,18 @@ class SignedKey(Struct, frozen=True, kw_only=True):
     tone: str
 
 
-def describe_keys(keys: Sequence[KeyView], *, now_s: float) -> list[SignedKey]:
+def describe_keys(keys: Sequence[KeyView], *, now_s: float) -> list[DescribedKey]:
     """Return what each key does: the newest one whose time has come signs, older ones only verify."""
     signing = max((key.signs_from for key in keys if key.signs_from <= now_s), default=None)
-    return [
-        SignedKey(key=key, text="Signs later", tone="info")
-        if key.signs_from > now_s
-        else SignedKey(key=key, text="Signs", tone="good")
-        if key.signs_from == signing
-        else SignedKey(key=key, text="Verifies only", tone="neutral")
-        for key in keys
-    ]
+    return [_describe_key(key, signing, now_s) for key in keys]
+
+
+def _describe_key(key: KeyView, signing: int | None, now_s: float) -> DescribedKey:
+    if key.signs_from > now_s:
+        return DescribedKey(key=key, text="Signs later", tone="info")
+    if key.signs_from == signing:
+        return DescribedKey(key=key, text="Signs", tone="good")
+    return DescribedKey(key=key, text="Verifies only", tone="neutral")
 
 
 def read_site_form(form: Mapping[str, str], stored: Mapping[str, Any]) -> dict[str, Any]:
