@@ -171,6 +171,7 @@ async def test_orders_are_paged_and_filtered(signed_in: Site, apis: Apis) -> Non
 async def test_filters_by_day_are_passed_on(signed_in: Site) -> None:
     text = await signed_in.text("/portal/codes?from=2026-11-01&to=tomorrow")
     assert "The last day must be a day" in text
+    assert "tomorrow" not in text
     assert dict(signed_in.apis.requests[-1].url.params) == {"rows": "50", "from": "2026-11-01"}
 
 

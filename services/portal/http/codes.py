@@ -50,12 +50,13 @@ class CodePages:
         """Orders, newest first."""
         filters = {name: visit.query[name].strip() for name in _FILTERS if visit.query.get(name, "").strip()}
         problems: list[str] = []
+        since, until = parse_days(filters, problems)
         token = visit.query.get("page")
         try:
             page = await visit.client.orders.list_page(
                 client_order_number=filters.get("number"),
-                since=parse_day(filters, "from", "The first day", problems),
-                until=parse_day(filters, "to", "The last day", problems),
+                since=since,
+                until=until,
                 rows=flow.ORDERS_PER_PAGE,
                 page_token=token,
             )
@@ -173,6 +174,16 @@ def tabs(visit: Visit) -> Sequence[tuple[str, str]]:
     parts = [("Orders", BASE, SCOPE)]
     parts += [("Days", f"{BASE}/days", "invoices:read"), ("Invoices", f"{BASE}/invoices", "invoices:read")]
     return [(text, path) for text, path, scope in parts if visit.session.may(scope)]
+
+
+def parse_days(filters: dict[str, str], problems: list[str]) -> tuple[date | None, date | None]:
+    """Return the first and the last day of a filter; those that are not understood are removed from it."""
+    found = []
+    for name, label in (("from", "The first day"), ("to", "The last day")):
+        found.append(parse_day(filters, name, label, problems))
+        if found[-1] is None:
+            filters.pop(name, None)
+    return found[0], found[1]
 
 
 def parse_day(query: Mapping[str, str], name: str, label: str, problems: list[str]) -> date | None:

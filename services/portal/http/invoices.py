@@ -6,7 +6,7 @@ from urllib.parse import quote, urlencode
 from aiohttp import web
 
 from services.portal.domain.codes import DAY_STATES
-from services.portal.http.codes import BASE, parse_day, tabs
+from services.portal.http.codes import BASE, parse_day, parse_days, tabs
 from services.portal.http.file_responses import file_headers
 from services.portal.http.pages import Pages
 from services.portal.http.visits import PageError, Visit, not_found
@@ -52,11 +52,12 @@ class InvoicePages:
         """Invoices and credit notes, newest first."""
         problems: list[str] = []
         filters = {name: visit.query[name] for name in ("from", "to") if visit.query.get(name)}
+        since, until = parse_days(filters, problems)
         token = visit.query.get("page")
         try:
             page = await visit.client.invoices.list_page(
-                since=parse_day(filters, "from", "The first day", problems),
-                until=parse_day(filters, "to", "The last day", problems),
+                since=since,
+                until=until,
                 rows=INVOICES_PER_PAGE,
                 page_token=token,
             )
