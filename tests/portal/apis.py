@@ -206,7 +206,10 @@ def _judge(index: int, record: dict[str, Any]) -> dict[str, Any]:
 
 def _is_of(request: httpx2.Request, client: str) -> bool:
     """Whether a request has a token of a client."""
-    _, payload, _ = request.headers["Authorization"].removeprefix("Bearer ").split(".")
+    _, separator, payload = request.headers.get("Authorization", "").partition(".")
+    if not separator:
+        return False
+    payload = payload.partition(".")[0]
     claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     return bool(claims["sub"] == client)
 
