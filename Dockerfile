@@ -11,9 +11,6 @@ COPY requirements.lock /tmp/requirements.lock
 RUN ["python", "-m", "pip", "--python", "/opt/tillstream/bin/python", "install", \
      "--require-hashes", "--only-binary=:all:", "-r", "/tmp/requirements.lock"]
 WORKDIR /app
-# Sources for compilers and translations, which no process reads: a tenth of the image.
-RUN ["find", "/opt/tillstream", "-type", "f", "(", "-path", "*/pycountry/locales/*", \
-     "-o", "-name", "*.[ch]", "-o", "-name", "*.py[xi]", "-o", "-name", "*.pxd", ")", "-delete"]
 COPY services services
 COPY schemas schemas
 # The portal calls the APIs through the client library.
@@ -35,7 +32,20 @@ RUN ["rm", "-r", "build", "tools"]
 
 # hadolint ignore=DL3006
 FROM ${CODE} AS code
+# Sources for compilers and translations, which no process reads: a tenth of the image.
+RUN ["find", "/opt/tillstream", "-type", "f", "(", "-path", "*/pycountry/locales/*", \
+     "-o", "-name", "*.[ch]", "-o", "-name", "*.py[xi]", "-o", "-name", "*.pxd", ")", "-delete"]
+# Compiled copies of fontTools' modules, which serve without being compiled as well, and lexers of other languages.
+# hadolint ignore=DL3059
+RUN ["find", "/opt/tillstream/lib", "-type", "f", "(", "-path", "*/fontTools/*.so", \
+     "-o", "-path", "*/pygments/lexers/[!_]*", "-not", "-name", "python*", ")", "-delete"]
+# Formats of numbers and dates of most languages: readers of those that are not here get English ones.
+# hadolint ignore=DL3059
+RUN ["find", "/opt/tillstream/lib", "-regextype", "posix-extended", "-regex", ".*/babel/locale-data/.*\\.dat", "-not", \
+     "-regex", ".*/(root|ar|bg|cs|da|de|el|en|es|et|fi|fr|ga|he|hi|hr|hu|id|is|it|ja|ko|lt|lv|mt|nb|nl|nn|no|pl|pt|ro|ru|sk|sl|sr|sv|th|tr|uk|vi|zh)(_.*)?\\.dat", \
+     "-delete"]
 # The file system is read-only later, so compile now.
+# hadolint ignore=DL3059
 RUN ["/opt/tillstream/bin/python", "-m", "compileall", "-q", "services", "tillstream"]
 
 FROM ${PYTHON_IMAGE}
