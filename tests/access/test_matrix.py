@@ -25,6 +25,7 @@ from services.chassis.avro.records import encode_record
 from services.chassis.avro.schemas import Schemas
 from services.chassis.http.server import HttpServer
 from services.chassis.kafka.compacted_table import CompactedTable
+from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.background import StartupTask
 from services.chassis.runtime.lifecycle import Service
 from services.chassis.runtime.settings import REPOSITORY
@@ -227,6 +228,8 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[ApiClient]:
                     part._apply(str(site).encode(), encode_record(fields, SCHEMAS["site"]))
             if isinstance(part, StartupTask):
                 part.is_done = True
+            if isinstance(part, Mongo):
+                stack.push_async_callback(part.close)
             if isinstance(part, Jwks):
                 assert await part.refresh()
                 stack.push_async_callback(part.stop)
@@ -312,7 +315,8 @@ async def test_each_address_is_decided_upon(client: ApiClient) -> None:
 def test_every_service_with_an_api_is_here() -> None:
     """Auth's own, which hands the tokens out, is in `tests/auth/test_admin.py`. The validator's knows no tokens.
 
-    Only ingest may reach it: `tests/deploy/test_manifests.py`.
+    Only ingest may reach it: `tests/deploy/test_manifests.py`. The portal's pages know sessions instead of tokens:
+    `tests/portal/test_access.py`.
     """
-    described = {*APIS, "auth", "chassis", "validator"}
+    described = {*APIS, "auth", "chassis", "portal", "validator"}
     assert {path.parent.name for path in (REPOSITORY / "services").glob("*/http")} == described

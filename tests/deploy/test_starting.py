@@ -67,6 +67,8 @@ class LocalServers:
             "PATH": os.environ["PATH"],
             "PYTHONPATH": CLIENT,
         }
+        if service == "auth":
+            own["ADMIN_PORT"] = str(*free_ports(1))
         return {name: value for name, value in made.items() if name not in OMITTED} | own
 
 

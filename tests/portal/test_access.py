@@ -37,6 +37,11 @@ EXAMPLES = {
     "{topic}": "x",
     "{site}": "608",
     "{client}": "x",
+    "{invoiceId}": "x",
+    "{number}": "x",
+    "{orderId}": "x",
+    "{transactionId}": "x",
+    "{userId}": "x",
     "{secret}": "x",
 }
 

@@ -139,8 +139,8 @@ PLANTS = (
             Edit("services/ingest/app.py", "now_us=broker_clock.now_us,", "now_us=lambda: time.time_ns() // 1000,"),
             Edit(
                 "services/ingest/app.py",
-                "import os\n\nfrom services import",
-                "import os\nimport time\n\nfrom services import",
+                '"""Composition root of ingest."""\n\n',
+                '"""Composition root of ingest."""\n\nimport time\n\n',
             ),
         ],
     ),
