@@ -40,6 +40,7 @@ EXAMPLES = {
     "{invoiceId}": "x",
     "{number}": "x",
     "{orderId}": "x",
+    "{receiptId}": "x",
     "{transactionId}": "x",
     "{userId}": "x",
     "{secret}": "x",
