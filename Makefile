@@ -47,7 +47,7 @@ e2e: .venv/dev ## run the end-to-end tests against a sandbox
 	@$(BIN)/python -m pytest tests/e2e
 
 browser: .venv/dev ## run the tests of the portal in Chromium (apt-get install chromium)
-	@$(BIN)/python -m pytest -m browser tests/browser
+	@$(BIN)/python -m pytest -m browser tests/browser $(if $(ONLY),-k "$(ONLY)")
 
 fuzz: .venv/dev ## fuzz the import API (100,000 invalid requests), status (5,000 job histories) and ledger (5,000 sites)
 	@$(BIN)/python -m tests.openapi.campaign
