@@ -22,21 +22,12 @@ from services.portal.domain.file_import import FileImport, Purpose, ReadOptions,
 from services.portal.domain.upload import Upload
 from services.portal.flows import run_imports, start_imports, upload_files
 from tests.chassis.eventually import until
-from tests.portal.mongo_fixtures import NOON_US, SECOND_US, SITE
+from tests.portal.mongo_fixtures import SECOND_US, SITE, Clock
 from tillstream import Client, RetryPolicy
 from tillstream.http import Credentials
 
 WHO = Credentials("c", "s3cret-canary", "k")
 KEY = b"k" * 32
-
-
-class Clock:
-    """A clock that stands still unless a test moves it: no lease expires on a slow machine."""
-
-    now_us = NOON_US
-
-    def __call__(self) -> int:
-        return self.now_us
 
 
 class Process:

@@ -1,15 +1,14 @@
 """Databases of the portal's stores, with both drivers."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
 
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.settings import MongoSettings
 from services.portal.domain.file_import import FileImport, Purpose, ReadOptions
 from services.portal.domain.upload import Upload
+from tests.support.databases import temporary_mongo
 
 NOON_US = 1_764_504_000_000_000
 SECOND_US = 1_000_000
@@ -17,15 +16,18 @@ DAY_US = 86_400 * SECOND_US
 SITE, OTHER_SITE = 7, 8
 
 
-@asynccontextmanager
-async def temporary_mongo(uri: str, driver: str = "motor") -> AsyncIterator[Mongo]:
-    name = f"t{uuid4().hex[:12]}"
-    mongo = Mongo.connect(MongoSettings(mongodb_uri=uri, mongodb_database=name, mongo_driver=driver))
-    try:
-        yield mongo
-    finally:
-        await mongo.client.drop_database(name)
-        await mongo.close()
+class Clock:
+    """A clock that stands still unless a test moves it: no lease expires on a slow machine."""
+
+    now_us = NOON_US
+
+    def __call__(self) -> int:
+        return self.now_us
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture

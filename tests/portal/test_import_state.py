@@ -10,7 +10,8 @@ import pytest
 from services.portal.adapters.batch_log import BATCHES, MongoBatchLog, PlaceTakenError
 from services.portal.adapters.import_state import MongoImportState
 from services.portal.domain.file_import import Counts, FaultGroup, batch_key
-from tests.portal.mongo_fixtures import an_import, temporary_mongo
+from tests.portal.mongo_fixtures import an_import
+from tests.support.databases import temporary_mongo
 from tillstream.manifest import ImportState, Manifest, RecordFault, StoredBatch, Tally
 from tillstream.packing import Batch, Unsent
 from tillstream.sources.records import LocalFault

@@ -8,23 +8,11 @@ from msgspec.structs import replace
 from services.chassis.mongodb.client import Mongo
 from services.portal.adapters.import_store import IMPORTS, MongoImportStore
 from services.portal.domain.file_import import Counts, FaultGroup, FileImport, State, Wish
-from tests.portal.mongo_fixtures import NOON_US, OTHER_SITE, SECOND_US, SITE, an_import, each_mongo
+from tests.portal.mongo_fixtures import NOON_US, OTHER_SITE, SECOND_US, SITE, Clock, an_import, clock, each_mongo
 
-__all__ = ["each_mongo"]
+__all__ = ["clock", "each_mongo"]
 
 LEASE_US = 15 * SECOND_US
-
-
-class Clock:
-    now_us = NOON_US
-
-    def __call__(self) -> int:
-        return self.now_us
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

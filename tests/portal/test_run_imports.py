@@ -15,10 +15,10 @@ from services.chassis.mongodb.client import Mongo
 from services.portal.adapters.credential_vault import CREDENTIALS
 from services.portal.domain.file_import import Counts, FaultGroup, FileImport, Purpose, State, Wish, share_of
 from tests.chassis.eventually import until
-from tests.portal.import_harness import Clock, Process, until_idle
-from tests.portal.mongo_fixtures import DAY_US, SECOND_US, SITE, mongo
+from tests.portal.import_harness import Process, until_idle
+from tests.portal.mongo_fixtures import DAY_US, SECOND_US, SITE, Clock, clock, mongo
 
-__all__ = ["mongo"]
+__all__ = ["clock", "mongo"]
 
 LEASE_US = 15 * SECOND_US
 Start = Callable[[], Process]
@@ -27,11 +27,6 @@ Start = Callable[[], Process]
 @pytest.fixture
 def server() -> Server:
     return Server()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

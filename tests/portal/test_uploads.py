@@ -18,23 +18,11 @@ from services.portal.domain.upload import (
 )
 from services.portal.flows import upload_files
 from services.portal.flows.upload_files import Deps, Sender, append, begin, receive
-from tests.portal.mongo_fixtures import DAY_US, NOON_US, OTHER_SITE, SITE, each_mongo
+from tests.portal.mongo_fixtures import DAY_US, OTHER_SITE, SITE, Clock, clock, each_mongo
 
-__all__ = ["each_mongo"]
+__all__ = ["clock", "each_mongo"]
 
 WHO = Sender(site=SITE, client_id="c")
-
-
-class Clock:
-    now_us = NOON_US
-
-    def __call__(self) -> int:
-        return self.now_us
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -1,30 +1,17 @@
 """Feeds in memory and in MongoDB, with both drivers: all run the same cases."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from uuid import uuid4
 
 import pytest
 
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.settings import MongoSettings
 from services.webhooks.adapters.feed_store import MongoFeedStore
 from services.webhooks.flows.append_events import Deps
+from tests.support.databases import temporary_mongo
 from tests.webhooks.events import NOON_US
 from tests.webhooks.fakes import FakeNotifier, MemoryFeed
 
 Feed = MemoryFeed | MongoFeedStore
-
-
-@asynccontextmanager
-async def temporary_mongo(uri: str, driver: str = "motor") -> AsyncIterator[Mongo]:
-    name = f"t{uuid4().hex[:12]}"
-    mongo = Mongo.connect(MongoSettings(mongodb_uri=uri, mongodb_database=name, mongo_driver=driver))
-    try:
-        yield mongo
-    finally:
-        await mongo.client.drop_database(name)
-        await mongo.close()
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ from services.webhooks.adapters.feed_store import MongoFeedStore
 from services.webhooks.adapters.notifier import FeedChangeListener
 from services.webhooks.flows.append_events import append_events
 from tests.chassis.eventually import until
+from tests.support.databases import temporary_mongo
 from tests.webhooks.api_fixtures import FeedClient, build_client, read_frames
 from tests.webhooks.events import an_event
-from tests.webhooks.feed_fixtures import append_deps, temporary_mongo
+from tests.webhooks.feed_fixtures import append_deps
 
 BOTH_DRIVERS = ("motor", "pymongo")
 
