@@ -3,6 +3,7 @@
 import zipfile
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 from tillstream.sources.records import SourceError
 
@@ -35,23 +36,22 @@ def check_workbook(path: Path) -> None:
         raise SourceError(message) from None
 
 
-def _measure(file: "object", part: zipfile.ZipInfo, limit: int) -> int:
+def _measure(file: BinaryIO, part: zipfile.ZipInfo, limit: int) -> int:
     """Return how many bytes a part unpacks to, at most about `limit`: what the archive says of it may be wrong."""
     if part.compress_type == zipfile.ZIP_STORED:
         return part.compress_size
     if part.compress_type != zipfile.ZIP_DEFLATED:
-        raise NotImplementedError(part.compress_type)
-    read, seek = file.read, file.seek  # type: ignore[attr-defined]
-    seek(part.header_offset)
-    header = read(_LOCAL_HEADER_BYTES)
+        raise zipfile.BadZipFile("compressed in a way that spreadsheets do not use")
+    file.seek(part.header_offset)
+    header = file.read(_LOCAL_HEADER_BYTES)
     skipped = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
-    seek(part.header_offset + _LOCAL_HEADER_BYTES + skipped)
+    file.seek(part.header_offset + _LOCAL_HEADER_BYTES + skipped)
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
     size, left = 0, part.compress_size
     pending = b""
     while size <= limit and not inflate.eof and (pending or left > 0):
         if not pending:
-            pending = read(min(_CHUNK, left))
+            pending = file.read(min(_CHUNK, left))
             if not pending:
                 break
             left -= len(pending)
