@@ -17,6 +17,7 @@ pytest.register_assert_rewrite(
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several worker processes (`make test`), one process runs a directory: its tests share servers."""
     for item in items:

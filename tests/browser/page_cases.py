@@ -12,7 +12,8 @@ class PageCase:
     """A page: its name (of pictures, too), its path, and who opens it; None is nobody.
 
     The path may name what `seed.py` has made: `{job}`, an import with failures of several kinds; `{good_job}`, one
-    without. `status` is that of the response, `title` the text of its heading.
+    without; `{file}`, a file, its `{check}` and its `{file_import}`; `{unreadable}`, one that cannot be read. `status`
+    is that of the response, `title` the text of its heading.
     """
 
     name: str
@@ -33,6 +34,14 @@ PAGES = (
     PageCase("job", "/portal/jobs/{job}", "Orders import"),
     PageCase("job-failed-records", "/portal/jobs/{job}?outcome=failed", "Orders import"),
     PageCase("job-good", "/portal/jobs/{good_job}", "Orders import"),
+    PageCase("mend", "/portal/jobs/{job}/mend", "Mend and send again"),
+    PageCase("mend-empty", "/portal/jobs/{good_job}/mend", "Mend and send again"),
+    PageCase("files", "/portal/files", "Import a file"),
+    PageCase("files-empty", "/portal/files", "Import a file", who=OTHER_CUSTOMER),
+    PageCase("file", "{file}", "May sales.csv"),
+    PageCase("file-unreadable", "{unreadable}", "Scan.pdf"),
+    PageCase("file-check", "{check}", "Check of May sales.csv"),
+    PageCase("file-import", "{file_import}", "Import of May sales.csv"),
     PageCase("events", "/portal/events", "Events"),
     PageCase("events-of-a-kind", "/portal/events?type=invoice.issued", "Events"),
     PageCase("events-empty", "/portal/events", "Events", who=OTHER_CUSTOMER),

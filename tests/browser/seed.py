@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from tests.browser.page_cases import CUSTOMER
+from tests.browser.portal_session import PortalSession
 from tillstream import Client
 
 API_KEY = "12345"
@@ -50,7 +51,23 @@ def sow(base: str) -> Seed:
         order = client.orders.place(
             {"DEMO-INSTANT": 3, "DEMO-NEVER": 2}, client_order_number="BROWSER-1"
         ).transaction_id
-    return Seed({"job": job, "good_job": good, "endpoint": endpoint.id, "order": order})
+    return Seed({"job": job, "good_job": good, "endpoint": endpoint.id, "order": order, **import_files(base)})
+
+
+def import_files(base: str) -> dict[str, str]:
+    """Upload files through the portal, check one of them and import it; return the paths of their pages."""
+    rows = [f"T{number};c{number % 7};2026-11-30 10:00;{4556 + number % 9};2;9,99;till 3" for number in range(60)]
+    content = "Order no.;Customer;Sold at;Product;Quantity;Price;Till\n" + "\n".join(rows)
+    columns = dict(enumerate(["id", "userId", "dateTime", "productId", "quantity", "unitPrice", ""]))
+    choices = {f"column-{position}": field for position, field in columns.items()} | {"kind": "orders"}
+    with PortalSession(base) as session:
+        file = session.upload("May sales.csv", content.encode())
+        session.post(file, {**choices, "action": "preview"})
+        runs = [session.post(file, {**choices, "action": action}) for action in ("check", "import")]
+        for run in runs:
+            session.wait(run)
+        unreadable = session.upload("Scan.pdf", b"%PDF-1.7")
+    return {"file": file, "check": runs[0], "file_import": runs[1], "unreadable": unreadable}
 
 
 def _orders_with_failures() -> list[dict[str, Any]]:
