@@ -7,7 +7,7 @@ read, a user is erased and the sums are rebuilt. The expected result comes from 
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -33,11 +33,23 @@ ERASED_USER = "erased-later"
 
 
 @dataclass
+class Deadline:
+    """When trials give up, by the event loop's clock: cancelled ones would leave the driver's connections behind."""
+
+    at: float
+
+    def check(self) -> None:
+        """Raise `AssertionError` once it is over."""
+        assert asyncio.get_running_loop().time() < self.at, "it does not get on"
+
+
+@dataclass
 class Trial:
     """How a seed is run. `commits_first` plants a bug: a failed poll is not repeated."""
 
     harness: Harness
     crashes: "Crashes"
+    deadline: Deadline
     commits_first: bool = False
 
 
@@ -135,12 +147,15 @@ async def play(seed: int, trial: Trial) -> None:
     if chance.random() < 0.5:
         jobs.append(_consume(records[: len(records) // 2], random.Random(seed + 2), trial))  # noqa: S311 - as above
     if erases:
-        jobs.append(_until_done(lambda: harness.erase(site, ERASED_USER)))
+        jobs.append(_until_done(lambda: harness.erase(site, ERASED_USER), trial.deadline))
     if chance.random() < 0.3:
-        jobs.append(_until_done(lambda: harness.rebuild(site)))
+        jobs.append(_until_done(lambda: harness.rebuild(site), trial.deadline))
     if chance.random() < 0.4:
         jobs.append(_look(site, trial))
-    await asyncio.gather(*jobs)
+    ended = await asyncio.gather(*jobs, return_exceptions=True)
+    for error in ended:
+        if error is not None:
+            raise error
     trial.crashes.begin(chance, 0.0)
     if chance.random() < 0.2:
         await _consume(records, chance, trial)
@@ -156,6 +171,7 @@ async def _consume(records: Sequence[SalesRecord], chance: random.Random, trial:
     """Read the records from the committed offset, poll by poll; after a crash, from there again, cut differently."""
     committed = 0
     while committed < len(records):
+        trial.deadline.check()
         end = min(len(records), committed + chance.choice((1, 2, 5, 20)))
         try:
             await trial.harness.record(*records[committed:end], partition=f"p{id(trial)}", end=end)
@@ -170,10 +186,11 @@ async def _consume(records: Sequence[SalesRecord], chance: random.Random, trial:
                 await trial.harness.sums.fold()
 
 
-async def _until_done(work: object) -> None:
+async def _until_done(work: Callable[[], Awaitable[object]], deadline: Deadline) -> None:
     while True:
+        deadline.check()
         try:
-            await work()  # type: ignore[operator]
+            await work()
         except UnavailableError:
             continue
         return

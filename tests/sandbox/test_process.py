@@ -1,5 +1,6 @@
 """A managed process: how it exits, what exits with it, and what is reported."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -100,7 +101,10 @@ def test_a_program_that_does_not_follow_is_killed_with_all_that_it_started(
 ) -> None:
     child = start_process(processes, tmp_path / "log", sys.executable, "-c", IGNORES_SIGTERM)
     wait_until(
-        lambda: "started" in child.tail(), deadline_s=10, description="it has not started", diagnostics=child.tail
+        lambda: re.fullmatch(r"started \d+", child.tail()) is not None,
+        deadline_s=10,
+        description="it has not started",
+        diagnostics=child.tail,
     )
     started = int(child.tail().split()[1])
     child.stop(grace_s=0.05)
