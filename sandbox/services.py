@@ -39,6 +39,7 @@ SERVICES = (
         settings={"WEBHOOKS_ALLOW_LOOPBACK": "true"},
         is_group_member=True,
     ),
+    Service(name="operator"),
     Service(name="portal", secrets=("PORTAL_ENCRYPTION_KEYS",)),
 )
 BY_NAME = {service.name: service for service in SERVICES}
@@ -102,6 +103,7 @@ class Environment:
                 "PORTAL_URL": self.gateway_url,
                 "PORTAL_API_URL": self.gateway_url,
                 "PORTAL_ADMIN_URL": f"http://127.0.0.1:{self.ports['auth'][2]}",
+                "PORTAL_OPERATOR_URL": f"http://127.0.0.1:{self.ports['operator'][0]}",
                 "PORTAL_SPOOL_DIR": str(paths.home() / "portal-spool"),
                 # The client library is a distribution of its own.
                 "PYTHONPATH": str(paths.CLIENT),

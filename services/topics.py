@@ -7,6 +7,8 @@ EXTERNAL_PRODUCERS = "external producers"
 CATALOGUE_OWNERS = "catalogue owners"
 OTHER_TEAMS = "other teams"
 OPERATOR = "operator"
+# Services with a consumer group, which has the service's name.
+CONSUMER_GROUPS = ("validator", "status", "fulfilment", "ledger", "webhooks")
 
 MIB = 1024 * 1024
 # The largest valid request (100 records of 500 lines with long ids) must fit into one batch.
@@ -96,7 +98,7 @@ AUTH_SITES = Topic(
     key=("site",),
     schema="site",
     written_by=("auth", OPERATOR),
-    read_by=("auth", "ingest", "status", "fulfilment", "ledger", "webhooks"),
+    read_by=("auth", "ingest", "status", "fulfilment", "ledger", "webhooks", OPERATOR),
     cleanup=Cleanup.COMPACT,
     retention_days=None,
     partitions=1,
@@ -107,7 +109,7 @@ AUTH_REVOCATIONS = Topic(
     key=("client or token",),
     schema="revocation",
     written_by=("auth", OPERATOR),
-    read_by=("auth", "ingest", "status", "fulfilment", "ledger", "webhooks"),
+    read_by=("auth", "ingest", "status", "fulfilment", "ledger", "webhooks", OPERATOR),
     cleanup=Cleanup.COMPACT_DELETE,
     retention_days=2,
     partitions=1,

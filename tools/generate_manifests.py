@@ -7,15 +7,13 @@ from textwrap import indent
 from services.chassis.kafka.dead_letters import SUFFIX
 from services.chassis.kafka.topic import Topic
 from services.chassis.runtime.settings import REPOSITORY
-from services.topics import OPERATOR, TOPICS
+from services.topics import CONSUMER_GROUPS, OPERATOR, TOPICS
 
 K8S = REPOSITORY / "deploy" / "k8s"
 RULES = REPOSITORY / "deploy" / "prometheus" / "rules"
 # The Strimzi cluster and the replication of its topics.
 CLUSTER = "tillstream"
 DEFAULT_PARTITIONS, REPLICAS, MIN_INSYNC_REPLICAS = 12, 3, 2
-# Services with a consumer group, which has the service's name.
-CONSUMER_GROUPS = ("validator", "status", "fulfilment", "ledger", "webhooks")
 USERS = ("auth", "ingest", "validator", "status", "fulfilment", "ledger", "webhooks", OPERATOR)
 # Services that read another group's lag: status does not expire a job, and the ledger does not call a report complete,
 # while records wait for the validator.
@@ -79,7 +77,7 @@ def _acls(user: str) -> Iterator[tuple[str, str, list[str]]]:
         operations = [
             *(["Read"] if user in topic.read_by or _may_replay(user, topic) or _may_read_for_lag(user, topic) else ()),
             *(["Write"] if user in topic.written_by or _may_replay(user, topic) else ()),
-            *(["Describe"] if user == AUTOSCALER and _is_consumed(topic) else ()),
+            *(["Describe"] if user == OPERATOR or (user == AUTOSCALER and _is_consumed(topic)) else ()),
         ]
         if operations:
             yield "topic", topic.name, sorted({*operations, "Describe"})
@@ -87,7 +85,7 @@ def _acls(user: str) -> Iterator[tuple[str, str, list[str]]]:
         yield "group", user, ["Read"]
     if user in LAG_READERS:
         yield "group", LAG_READERS[user], ["Describe"]
-    if user == AUTOSCALER:
+    if user in {AUTOSCALER, OPERATOR}:
         yield from (("group", group, ["Describe"]) for group in CONSUMER_GROUPS)
 
 

@@ -13,7 +13,13 @@ from services.chassis.kafka import dead_letters as dlq
 from services.chassis.runtime.settings import load
 from services.cli.runtime import command, fetch_schemas, print_table, ready_producer
 from services.cli.settings import CliSettings
-from services.cli.stored_dead_letters import DLQ_TOPICS, DeadLetterFilter, StoredDeadLetter, find_dead_letters, replay
+from services.dead_letters.stored_dead_letters import (
+    DLQ_TOPICS,
+    DeadLetterFilter,
+    StoredDeadLetter,
+    find_dead_letters,
+    replay,
+)
 
 commands = typer.Typer(
     no_args_is_help=True, help="Dead letters, the records that could not be processed: list, show and replay them."

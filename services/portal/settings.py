@@ -24,6 +24,9 @@ class Settings(ServiceSettings, ApiSettings, MongoSettings, ProxySettings):
     portal_admin_url: HttpUrl | None = Field(
         None, description="Base URL of auth's admin API; without it operators cannot sign in."
     )
+    portal_operator_url: HttpUrl | None = Field(
+        None, description="Base URL of the operator's API; without it topics, dead letters and replays are not shown."
+    )
     portal_grafana_url: HttpUrl | None = Field(
         None, description="Address of Grafana that operators are led to; without it there is no such link."
     )

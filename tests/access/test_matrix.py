@@ -315,8 +315,8 @@ async def test_each_address_is_decided_upon(client: ApiClient) -> None:
 def test_every_service_with_an_api_is_here() -> None:
     """Auth's own, which hands the tokens out, is in `tests/auth/test_admin.py`. The validator's knows no tokens.
 
-    Only ingest may reach it: `tests/deploy/test_manifests.py`. The portal's pages know sessions instead of tokens:
-    `tests/portal/test_access.py`.
+    Only ingest may reach it: `tests/deploy/test_manifests.py`. The operators' is in `tests/operator/test_api.py`. The
+    portal's pages know sessions instead of tokens: `tests/portal/test_access.py`.
     """
-    described = {*APIS, "auth", "chassis", "portal", "validator"}
+    described = {*APIS, "auth", "chassis", "operator", "portal", "validator"}
     assert {path.parent.name for path in (REPOSITORY / "services").glob("*/http")} == described

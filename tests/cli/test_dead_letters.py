@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from services.__main__ import app
 from services.cli import dead_letters
-from services.cli.stored_dead_letters import DeadLetterFilter
+from services.dead_letters.stored_dead_letters import DeadLetterFilter
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 

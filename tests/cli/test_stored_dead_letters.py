@@ -10,9 +10,10 @@ from aiokafka import ConsumerRecord
 from typer.testing import CliRunner
 
 from services.chassis.kafka.producer import Headers, Producer, ProducerRecord
+from services.chassis.kafka.read_topic import ReadRange
 from services.chassis.runtime.settings import KafkaSettings
 from services.cli import dead_letters
-from services.cli.stored_dead_letters import REPLAYED_FROM, ReplayState, StoredDeadLetter, _LetterIndex, replay
+from services.dead_letters.stored_dead_letters import REPLAYED_FROM, ReplayState, StoredDeadLetter, _LetterIndex, replay
 from tests.validator.records import a_consumer_record
 
 
@@ -86,13 +87,13 @@ async def test_what_may_have_gone_is_looked_for_since_the_first_of_the_replays_b
     reads: list[tuple[Sequence[str], int | None]] = []
 
     async def fake_read(
-        _: KafkaSettings, topics: Sequence[str], *, since_ms: int | None = None
+        _: KafkaSettings, topics: Sequence[str], read_range: ReadRange
     ) -> AsyncGenerator[ConsumerRecord, None]:
-        reads.append((topics, since_ms))
+        reads.append((topics, read_range.since_ms))
         for letter in interrupted:
             yield a_consumer_record(letter.value, 0, headers=((REPLAYED_FROM, letter.name.encode()),))
 
-    monkeypatch.setattr("services.cli.stored_dead_letters.read_to_end", fake_read)
+    monkeypatch.setattr("services.dead_letters.stored_dead_letters.read_to_end", fake_read)
     interrupted = [
         replace(a_letter(started_ms, *FROM_ORDERS), state=ReplayState.REPLAYING, replay_started_ms=started_ms)
         for started_ms in (9, 5, 7)

@@ -9,6 +9,7 @@ from services.cli.settings import CliSettings
 from services.fulfilment.settings import Settings as FulfilmentSettings
 from services.ingest.settings import Settings as IngestSettings
 from services.ledger.settings import Settings as LedgerSettings
+from services.operator.settings import Settings as OperatorSettings
 from services.portal.settings import Settings as PortalSettings
 from services.status.settings import Settings as StatusSettings
 from services.validator.settings import Settings as ValidatorSettings
@@ -22,6 +23,7 @@ SETTINGS: dict[str, type[BaseSettings]] = {
     "fulfilment": FulfilmentSettings,
     "ledger": LedgerSettings,
     "webhooks": WebhooksSettings,
+    "operator": OperatorSettings,
     "portal": PortalSettings,
 }
 NAMES = tuple(service.name for service in SERVICES)

@@ -60,7 +60,11 @@ def test_who_is_told_of_another_container_is_told_of_one_that_there_is() -> None
     services = compose()["services"]
     values = {value for name in services for value in environment(name).values()}
     named = {host for value in values for host in re.findall(r"^(?:[a-z]+://)?([a-z]+):\d+", value)}
-    assert named == {"kafka", "mongodb", "auth", "karapace", "valkey", "validator", "gateway"} <= services.keys()
+    assert (
+        named
+        == {"kafka", "mongodb", "auth", "karapace", "valkey", "validator", "operator", "gateway"}
+        <= services.keys()
+    )
 
 
 def test_what_is_mounted_is_there_and_grafana_looks_for_it_where_it_is_mounted() -> None:

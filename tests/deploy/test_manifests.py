@@ -213,8 +213,8 @@ def test_who_may_talk_to_whom_is_said_on_both_sides(overlay: str) -> None:
     allowed_out = {(one, *peer) for one in policies for peer in peers(policies[one], "egress") if peer[0] in policies}
     allowed_in = {(who, one, at) for one in policies for who, at in peers(policies[one], "ingress") if who in policies}
     assert allowed_out == allowed_in
-    asking = {(name, "auth", "api") for name in ("ingest", "status", "fulfilment", "ledger", "webhooks")}
-    asking |= {("ingest", "validator", "api"), ("portal", "auth", "admin")}
+    asking = {(name, "auth", "api") for name in ("ingest", "status", "fulfilment", "ledger", "webhooks", "operator")}
+    asking |= {("ingest", "validator", "api"), ("portal", "auth", "admin"), ("portal", "operator", "api")}
     assert allowed_out == asking | {
         (name, "valkey", "valkey") for name in ("ingest", "status", "fulfilment", "ledger", "webhooks")
     }
@@ -222,7 +222,7 @@ def test_who_may_talk_to_whom_is_said_on_both_sides(overlay: str) -> None:
 
 @each_overlay
 def test_everyone_reaches_the_servers_that_he_is_told_of(overlay: str) -> None:
-    for name in (*KAFKA_NAMES, "operator"):
+    for name in KAFKA_NAMES:
         variables = environment(overlay, name)
         allowed = peers(by_kind(overlay, "NetworkPolicy")[name], "egress")
         port = int(variables["KAFKA_BOOTSTRAP_SERVERS"].rpartition(":")[2])

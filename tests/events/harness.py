@@ -15,8 +15,8 @@ from sandbox.ports import free_port
 from sandbox.probes import http_status
 from sandbox.process import ManagedProcess, Program
 from services.chassis.avro.schemas import Schemas
+from services.chassis.kafka.read_topic import read_to_end
 from services.chassis.runtime.settings import REPOSITORY, KafkaSettings
-from services.cli.read_topic import read_to_end
 from services.sales.wire import build_key
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")

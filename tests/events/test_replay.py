@@ -17,7 +17,13 @@ from services.cli import topic_admin
 from services.cli.catalog import commands as catalog
 from services.cli.dead_letters import commands
 from services.cli.settings import CliSettings
-from services.cli.stored_dead_letters import REPLAYED_FROM, DeadLetterFilter, ReplayState, find_dead_letters, replay
+from services.dead_letters.stored_dead_letters import (
+    REPLAYED_FROM,
+    DeadLetterFilter,
+    ReplayState,
+    find_dead_letters,
+    replay,
+)
 from services.topics import TOPICS
 from tests.chassis.kafka.consumer_fixtures import ConsumerHarness
 from tests.events.harness import KafkaHarness

@@ -12,7 +12,7 @@ from tests.observe.promql import labels, selectors
 from tests.observe.rules import RECORDED
 
 DASHBOARDS = dashboards()
-SERVICES = {"auth", "ingest", "validator", "status", "fulfilment", "ledger", "webhooks", "portal"}
+SERVICES = {"auth", "ingest", "validator", "status", "fulfilment", "ledger", "webhooks", "operator", "portal"}
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 each_dashboard = pytest.mark.parametrize("board", DASHBOARDS.values(), ids=DASHBOARDS)

@@ -15,7 +15,7 @@ from tests.observe.declared_metrics import PROCESS_PREFIXES, PROMETHEUS_SERIES, 
 from tests.observe.promql import selectors
 from tests.observe.rules import rules
 
-SERVICES = ("auth", "ingest", "validator", "status", "fulfilment", "ledger", "webhooks", "portal")
+SERVICES = ("auth", "ingest", "validator", "status", "fulfilment", "ledger", "webhooks", "operator", "portal")
 COMMON_METRICS = {"build_info", "event_loop_delay_seconds"}
 AN_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}|[0-9a-f]{16}|\d{4,}")
 NAMED = re.compile(r'(\w+)="([^"]*)"')

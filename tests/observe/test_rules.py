@@ -15,7 +15,7 @@ from tests.observe.promql import labels, selectors
 from tests.observe.rules import ALERTS, DIRECTORY, FILES, RECORDED, REPOSITORY, TESTS, rules
 
 needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-SERVICES = {"auth", "ingest", "validator", "status", "fulfilment", "ledger", "webhooks", "portal"}
+SERVICES = {"auth", "ingest", "validator", "status", "fulfilment", "ledger", "webhooks", "operator", "portal"}
 # The objectives: 99.9 % of requests without a 5xx, 99 % of jobs visible within 5 s.
 BUDGETS = [
     ("Availability", "job:http_requests:error_ratio", "0.001"),

@@ -15,6 +15,8 @@ from services.ingest import app as ingest
 from services.ingest.settings import Settings as IngestSettings
 from services.ledger import app as ledger
 from services.ledger.settings import Settings as LedgerSettings
+from services.operator import app as operator
+from services.operator.settings import Settings as OperatorSettings
 from services.status import app as status
 from services.status.settings import Settings as StatusSettings
 from services.webhooks import app as webhooks
@@ -32,6 +34,7 @@ COMPOSED: dict[str, tuple[Callable[[Any], Coroutine[Any, Any, Service]], type[An
     "common-status": (status.build, StatusSettings),
     "ledger": (ledger.build, LedgerSettings),
     "events": (webhooks.build, WebhooksSettings),
+    "operator": (operator.build, OperatorSettings),
 }
 
 

@@ -1,0 +1,1 @@
+"""What a replay, a group of dead letters and the audit trail are."""

@@ -1,0 +1,1 @@
+"""What the operator API does: replays from their dry run to their end."""
