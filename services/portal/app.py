@@ -30,6 +30,7 @@ from services.portal.adapters.import_runner import ThreadImportRunner, connect_t
 from services.portal.adapters.import_store import MongoImportStore
 from services.portal.adapters.live_feed import LiveFeed, TooManyStreamsError
 from services.portal.adapters.mending_store import MongoColumnMemory, MongoDraftStore, MongoLinkStore
+from services.portal.adapters.operations import HttpOperations
 from services.portal.adapters.registry import HttpRegistry
 from services.portal.adapters.session_notifier import SessionChangeListener, SessionNotifier
 from services.portal.adapters.session_store import ENCRYPTION_KEYS, MongoSessionStore
@@ -57,6 +58,7 @@ from services.portal.http.kafka_topics import KafkaPages
 from services.portal.http.live import LivePages
 from services.portal.http.mending import MendingPages
 from services.portal.http.not_found import NotFoundPages
+from services.portal.http.operations import OperationsPages
 from services.portal.http.operator import SitePages
 from services.portal.http.operator_clients import ClientPages
 from services.portal.http.pages import Pages, routes_of
@@ -90,7 +92,13 @@ class Components:
         self.mongo = Mongo.connect(settings)
         keys = parse_keys(settings.portal_encryption_keys.get_secret_value())
         self.sessions = MongoSessionStore(self.mongo, keys)
-        self.clients = ApiClients(settings.portal_api_url, settings.portal_admin_url, transport=transport, retry=retry)
+        self.clients = ApiClients(
+            settings.portal_api_url,
+            settings.portal_admin_url,
+            operator_url=settings.portal_operator_url,
+            transport=transport,
+            retry=retry,
+        )
         self.notifier = SessionNotifier(max_streams=settings.portal_max_streams)
         self.listener = SessionChangeListener(self.mongo, self.notifier, clock_s=time.monotonic)
         self.live = LiveFeed(self.clients.of, self.notifier)
@@ -135,6 +143,11 @@ class Components:
     def administration_of(self, session: Session) -> HttpAdministration:
         """Return the admin API with the token of an operator's session."""
         return HttpAdministration(self.clients.admin_of(session))
+
+    def operations_of(self, session: Session) -> HttpOperations:
+        """Return the operators' API with the token of an operator's session."""
+        client = self.clients.operator_of(session)
+        return HttpOperations(client, admin_url=self.settings.portal_admin_url or "")
 
     def on_session_end(self, session_id: str) -> None:
         """Forget the tokens of a session, and end its streams here without waiting for the change stream."""
@@ -255,6 +268,7 @@ def build_routes(components: Components) -> Sequence[web.RouteDef]:
             grafana_url=components.settings.portal_grafana_url,
         ).routes(),
         ClientPages(pages, components.administration_of).routes(),
+        OperationsPages(pages, components.operations_of, grafana_url=components.settings.portal_grafana_url).routes(),
         # Last: everything else.
         NotFoundPages(pages, components.static).routes(),
     )

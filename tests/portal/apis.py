@@ -227,8 +227,8 @@ def _matches(job: dict[str, Any], request: httpx2.Request) -> bool:
     )
 
 
-def _problem(status: int, code: str) -> httpx2.Response:
-    body = {"detail": "a reason", "code": code, "requestId": "r1", "status": status}
+def _problem(status: int, code: str, detail: str = "a reason") -> httpx2.Response:
+    body = {"detail": detail, "code": code, "requestId": "r1", "status": status}
     return httpx2.Response(status, json=body, headers={"Content-Type": "application/problem+json"})
 
 

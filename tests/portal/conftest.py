@@ -43,6 +43,7 @@ async def open_site(apis: Apis, mongodb_uri: str, database: str, tmp_path: Path)
                 "portal_encryption_keys": KEY,
                 "portal_url": ORIGIN,
                 "portal_admin_url": "http://admin.example",
+                "portal_operator_url": "http://operator.example",
                 "portal_spool_dir": tmp_path / "spool",
                 **settings,
             }

@@ -35,6 +35,8 @@ EXAMPLES = {
     "{api}": "events",
     "{operation}": "readFeed",
     "{topic}": "x",
+    "{partition}": "0",
+    "{offset}": "0",
     "{site}": "608",
     "{client}": "x",
     "{invoiceId}": "x",

@@ -36,15 +36,17 @@ class ApiClients:
         api_url: str,
         admin_url: str | None,
         *,
+        operator_url: str | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
         retry: RetryPolicy = RETRY,
     ) -> None:
         """`transport` replaces the connections, for tests."""
-        self._api_url, self._admin_url = api_url, admin_url
+        self._api_url, self._admin_url, self._operator_url = api_url, admin_url, operator_url
         self._transport, self._retry = transport, retry
         self._http: dict[str, httpx2.AsyncClient] = {}
         self._clients: OrderedDict[str, AsyncClient] = OrderedDict()
         self._admin_clients: OrderedDict[str, AsyncClient] = OrderedDict()
+        self._operator_clients: OrderedDict[str, AsyncClient] = OrderedDict()
 
     async def start(self) -> None:
         """Do nothing: connections are opened when they are needed."""
@@ -64,6 +66,12 @@ class ApiClients:
             raise UnavailableError("the admin API")
         return self._get(self._admin_clients, self._admin_url, session)
 
+    def operator_of(self, session: Session) -> AsyncClient:
+        """Return the client of an operator's session, for the operators' API; raises `UnavailableError` without one."""
+        if self._admin_url is None or self._operator_url is None:
+            raise UnavailableError("the operators' API")
+        return self._get(self._operator_clients, self._operator_url, session)
+
     def connect(self, *, is_admin: bool = False) -> httpx2.AsyncClient:
         """Return the connections, for requests without a client's token; raises `UnavailableError` without that API."""
         if not is_admin:
@@ -76,6 +84,7 @@ class ApiClients:
         """Forget the tokens of a session that has ended."""
         self._clients.pop(session_id, None)
         self._admin_clients.pop(session_id, None)
+        self._operator_clients.pop(session_id, None)
 
     async def inspect(self, client_id: str, client_secret: str) -> Grant | None:
         """Return what a client may do, by the tokens that it gets; None if its id or secret is wrong."""
