@@ -57,23 +57,26 @@ _TOKEN = re.compile(r'name="form_token" value="([^"]+)"')
 
 def main(
     jobs: Annotated[int, typer.Option(help="Imports of the site.")] = 200_000,
-    requests: Annotated[int, typer.Option(help="Requests of each page.")] = 300,
+    requests: Annotated[int, typer.Option(help="Requests of each page.")] = 200,
+    pause: Annotated[float, typer.Option(help="Seconds between two requests: APIs limit a client's requests.")] = 0.2,
     browsers: Annotated[int, typer.Option(help="Browsers with a live page.")] = 200,
     seconds: Annotated[float, typer.Option(help="How long the browsers wait without a change.")] = 30,
 ) -> None:
     """Fill a sandbox, and print two tables."""
     with running_sandbox(load_tenant=False) as sandbox:
-        asyncio.run(measure(sandbox, jobs, requests, browsers, seconds))
+        asyncio.run(measure(sandbox, jobs=jobs, requests=requests, pause_s=pause, browsers=browsers, seconds=seconds))
 
 
-async def measure(sandbox: BenchSandbox, jobs: int, requests: int, browsers: int, seconds: float) -> None:
+async def measure(
+    sandbox: BenchSandbox, *, jobs: int, requests: int, pause_s: float, browsers: int, seconds: float
+) -> None:
     """Measure the pages, then the browsers."""
     base, console = sandbox.endpoints["gateway"], Console(width=140)
     job = await fill(sandbox.endpoints["mongodb_uri"], jobs)
     async with sign_in(base) as session:
         table = Table("page", "first byte p50, p99 ms", "max", "KB on the wire", title=f"with {jobs:,} imports")
         for path in PAGES:
-            times_s, size = await time_page(session, base + path.format(job=job), requests)
+            times_s, size = await time_page(session, base + path.format(job=job), requests, pause_s)
             shares = ", ".join(f"{quantile(times_s, share) * 1e3:.1f}" for share in (0.5, 0.99))
             table.add_row(path, shares, f"{max(times_s) * 1e3:.1f}", f"{size / 1e3:.1f}")
         console.print(table)
@@ -117,7 +120,7 @@ async def sign_in(base: str) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-async def time_page(session: aiohttp.ClientSession, url: str, requests: int) -> tuple[list[float], int]:
+async def time_page(session: aiohttp.ClientSession, url: str, requests: int, pause_s: float) -> tuple[list[float], int]:
     """Request a page again and again; return the seconds to each first byte, and its bytes on the wire."""
     times_s, size = [], 0
     for _ in range(requests + 1):
@@ -128,6 +131,7 @@ async def time_page(session: aiohttp.ClientSession, url: str, requests: int) -> 
             await response.read()
             assert response.status == 200, (url, response.status)
             size = int(response.headers.get("Content-Length", size))
+        await asyncio.sleep(pause_s)
     # The first one compiles the template.
     return times_s[1:], size
 

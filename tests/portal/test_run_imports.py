@@ -1,6 +1,7 @@
 """Imports run to their end through pauses, lost responses and the death of processes, and nothing is sent twice."""
 
 import asyncio
+import csv
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -14,9 +15,11 @@ from import_server import Server, write_file
 from services.chassis.mongodb.client import Mongo
 from services.portal.adapters.credential_vault import CREDENTIALS
 from services.portal.domain.file_import import Counts, FaultGroup, FileImport, Purpose, State, Wish, share_of
+from services.portal.domain.record_table import columns, neutralise, rows
 from tests.chassis.eventually import until
 from tests.portal.import_harness import Process, until_idle
 from tests.portal.mongo_fixtures import DAY_US, SECOND_US, SITE, Clock, clock, mongo
+from tillstream.models import RecordResult
 
 __all__ = ["clock", "mongo"]
 
@@ -328,3 +331,29 @@ async def test_credentials_are_encrypted_and_gone_when_the_import_has_ended(
     ]
     assert everything
     assert "s3cret-canary" not in repr(everything)
+
+
+# Texts that a spreadsheet would take for formulas, and such that only look as if they had been kept from it.
+FORMULAS = ("+49 151 1", "=1+1", "-5 b", "@home", "'=x", "''-y", "'quoted'", "plain")
+
+
+async def test_texts_of_a_file_of_failed_records_come_back_as_they_were(
+    server: Server, new_process: Start, tmp_path: Path
+) -> None:
+    headings = columns("orders", has_records=True)
+    path = tmp_path / "failed.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(headings)
+        for number, text in enumerate(FORMULAS):
+            line = {"productId": text, "quantity": "1", "unitPrice": "-9.90"}
+            order = {"id": f"{text}{number}", "userId": text, "dateTime": "2026-11-30T10:00:00Z", "lineItems": [line]}
+            failed = RecordResult(index=number, user_id=text, outcome="failed", faults=[], record=order)
+            writer.writerows(neutralise(row, headings) for row in rows(failed, "orders", has_records=True))
+    process = await new_process().start()
+    await process.ended(await process.begin(await process.upload(path, mends_job="old")))
+    sent = [record for job in server.jobs.values() for record in job]
+    assert [(each["id"], each["userId"], each["lineItems"][0]["productId"]) for each in sent] == [
+        (f"{text}{number}", text, text) for number, text in enumerate(FORMULAS)
+    ]
+    assert {each["lineItems"][0]["unitPrice"] for each in sent} == {"-9.90"}

@@ -2,23 +2,32 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from services.portal.adapters.batch_log import MongoBatchLog
 from services.portal.adapters.import_state import MongoImportState
 from services.portal.adapters.spool import LocalSpool
 from services.portal.adapters.workbook import check_workbook
 from services.portal.domain.file_import import FileImport, ReadOptions
+from services.portal.domain.record_table import restore
 from services.portal.domain.upload import Upload
 from services.portal.domain.wording import rephrase
+from tillstream.encoding import encode_records
 from tillstream.report import FLAT_FORMATS, JSON_FORMATS, write_failed
 from tillstream.sources.flat import FlatOptions
 from tillstream.sources.inspection import Inspection, inspect_file
 from tillstream.sources.open import open_source
-from tillstream.sources.records import Source, SourceError
+from tillstream.sources.records import Source, SourceError, SourceRecord
+
+_DECODER = msgspec.json.Decoder(float_hook=Decimal)
 
 
 class LocalFileReader:
@@ -44,10 +53,36 @@ class LocalFileReader:
                 yield target
 
 
-def read_source(path: Path, options: ReadOptions) -> Source:
-    """Return a file as its owner wants it to be read; raises `SourceError`."""
+def read_source(path: Path, options: ReadOptions, *, is_mended: bool) -> Source:
+    """Return a file as its owner wants it to be read; raises `SourceError`.
+
+    A mended file is one of failed records, as the portal has written it.
+    """
     check_workbook(path)
-    return open_source(path, flat_options(options), format_=options.format)
+    source = open_source(path, flat_options(options), format_=options.format)
+    # Only CSV has signs that keep a spreadsheet from taking texts for formulas.
+    if is_mended and getattr(source, "delimiter", None) is not None:
+        return _RestoredSource(source)
+    return source
+
+
+class _RestoredSource:
+    """A file whose texts are read as they were before `neutralise`."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def records(self) -> Iterator[SourceRecord]:
+        """Yield the records in the order of the file."""
+        for record in self._source.records():
+            if b"\"'" in record.json:
+                restored = restore(_DECODER.decode(record.json))
+                yield replace(record, json=encode_records(restored))
+            else:
+                yield record
 
 
 def flat_options(options: ReadOptions) -> FlatOptions:
@@ -71,7 +106,8 @@ def _inspect(path: Path, options: ReadOptions) -> Inspection:
 
 def _write_failed(target: Path, path: Path, options: ReadOptions, state: MongoImportState) -> None:
     try:
-        source = read_source(path, options)
+        # Its rows are copied as they are.
+        source = read_source(path, options, is_mended=False)
         write_failed(target, source, state, delimiter=getattr(source, "delimiter", None) or ",")
     except SourceError as error:
         raise SourceError(describe(error, path)) from None

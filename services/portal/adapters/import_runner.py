@@ -128,7 +128,7 @@ class RunningImport:
 
     def _import(self) -> None:
         options = self._run.options
-        source = read_source(self._path, options)
+        source = read_source(self._path, options, is_mended=self._run.mends_job is not None)
         total = self.progress.total
         if total is None:
             total = source.count()

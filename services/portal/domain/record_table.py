@@ -18,8 +18,10 @@ _NUMERIC = frozenset(
     for name, type_ in fields.items()
     if type_ in ("integer", "amount")
 )
-# A spreadsheet would take a text that begins with one of these for a formula.
-_FORMULA = re.compile(r"[=+\-@\t\r]")
+# A spreadsheet would take a text that begins with one of these signs for a formula. With apostrophes before it, too, so
+# that `restore` returns any text as it was.
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_NEUTRALISED = re.compile(r"'+[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?[0-9][0-9.,]*")
 
 
@@ -70,6 +72,18 @@ def neutralise(cells: Row, headings: Sequence[str]) -> list[Any]:
         f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) and not _is_number(cell, heading) else cell
         for cell, heading in zip(cells, headings, strict=True)
     ]
+
+
+def restore(value: Any) -> Any:
+    """Return a value of a record from a file of ours without the apostrophes that `neutralise` has added."""
+    match value:
+        case str():
+            return value[1:] if _NEUTRALISED.match(value) else value
+        case list():
+            return [restore(each) for each in value]
+        case dict():
+            return {name: restore(each) for name, each in value.items()}
+    return value
 
 
 def _is_number(cell: str, heading: str) -> bool:
