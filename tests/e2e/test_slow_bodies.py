@@ -72,10 +72,24 @@ def operations() -> Iterator[Operation]:
 async def test_a_body_that_does_not_arrive_is_a_408(installation: Installation, session: aiohttp.ClientSession) -> None:
     """With a declared length and in chunks. Token endpoints report their own kind of error."""
     admin = installation.endpoints["services"]["auth"]["admin"]
-    bases = {"auth-admin": f"http://{admin}" if "://" not in admin else admin}
+    operator = installation.endpoints["services"]["operator"]["api"]
+    bases = {
+        name: address if "://" in address else f"http://{address}"
+        for name, address in {"auth-admin": admin, "operator": operator}.items()
+    }
     tokens = await all_tokens(installation, session, bases["auth-admin"])
+    # The operators' API takes those of auth's admin API.
+    tokens["operator"] = tokens["auth-admin"]
     found = list(operations())
-    assert {each.api for each in found} == {"auth", "auth-admin", "events", "fulfilment", "omnichannel", "registry"}
+    assert {each.api for each in found} == {
+        "auth",
+        "auth-admin",
+        "events",
+        "fulfilment",
+        "omnichannel",
+        "operator",
+        "registry",
+    }
     cases = [(each, framing) for each in found for framing in ("Content-Length: 1000", "Transfer-Encoding: chunked")]
     answers = await asyncio.gather(
         *(
