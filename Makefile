@@ -38,7 +38,7 @@ demo: .venv/run ## send the documented examples to the running sandbox
 	@$(BIN)/python -m sandbox demo
 
 test: .venv/dev ## run the tests; they start their own servers
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 faults: .venv/dev ## run the long tests: poison records, key rotation, expiry, other clients, live alerts
 	@$(BIN)/python -m pytest -m long

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from pymongo import MongoClient
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests.support.servers import Servers, kafka, mongodb, select_servers
 
@@ -17,15 +18,23 @@ pytest.register_assert_rewrite(
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several worker processes (`make test`), one process runs a directory: its tests share servers."""
-    for item in items:
-        # The client's tests are in a directory of their own.
-        directory = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else "client"
-        item.add_marker(pytest.mark.xdist_group(directory))
-    # First what needs a processor and no server: servers of other tests take their share until the end of the run.
+    """First what needs a processor and no server: servers of other tests take their share until the end of the run."""
     items.sort(key=lambda item: "simulation" not in item.path.parts)
+
+
+class _DirectoryScheduling(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
+    """One worker process runs a directory: its tests share servers."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        first, second, *_ = nodeid.split("/")
+        # The client's tests are in a directory of their own.
+        return second if first == "tests" else first
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Distribute the tests of several worker processes (`make test`). xdist's own groups need an older pytest."""
+    return _DirectoryScheduling(config, log)
 
 
 @pytest.fixture(scope="session")
