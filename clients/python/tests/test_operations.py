@@ -56,6 +56,7 @@ METHODS = {
 }
 LEFT_OUT = {
     "auth-admin": "for operators, on an internal port",
+    "operator": "for operators, inside the cluster only",
     "auth": "the transport fetches tokens; revoking and inspecting them is for operators",
 }
 
