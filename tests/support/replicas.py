@@ -32,6 +32,9 @@ async def two_replicas(
         clients = []
         for _ in range(2):
             service = await build(store.url)
+            for part in service.components:
+                if isinstance(part, shared_rate_limit.SharedRateLimit):
+                    cleanup.push_async_callback(part.stop)
             app = next(part._runner.app for part in reversed(service.components) if isinstance(part, HttpServer))
             clients.append(await cleanup.enter_async_context(TestClient(TestServer(app))))
         yield clients
