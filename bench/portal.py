@@ -180,7 +180,7 @@ async def _end_imports(base: str) -> None:
                 "lineItems": [{"productId": "4556", "quantity": 1, "unitPrice": 1}],
             }
             await client.imports.send([order])
-            await asyncio.sleep(1)
+            await asyncio.sleep(1)  # the pace of imports that is measured
 
 
 async def _cost(portal: psutil.Process, mongo: MongoClient[dict[str, Any]], work: Any) -> tuple[str, str, str]:
