@@ -1,7 +1,7 @@
 """Replaying dead letters: each exactly once, also when the command is killed at any point."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,28 +26,12 @@ from services.dead_letters.stored_dead_letters import (
 )
 from services.topics import TOPICS
 from tests.chassis.kafka.consumer_fixtures import ConsumerHarness
+from tests.events.dying_producer import DyingProducer
 from tests.events.harness import KafkaHarness
 from tests.validator.records import a_consumer_record
 
 ORDERS_IN = "orders.submitted.v1"
 LETTERS = f"{ORDERS_IN}.dlq"
-
-
-class DyingProducer(Producer):
-    """A producer whose process dies after N sends, before or right after the next one."""
-
-    sends_before_death: int | None = None
-    dies_after_send: bool = False
-
-    async def send_to(self, topic: str, partition: int, records: Sequence[ProducerRecord]) -> None:
-        if self.sends_before_death is None:
-            await super().send_to(topic, partition, records)
-            return
-        self.sends_before_death -= 1
-        if self.sends_before_death >= 0 or (self.sends_before_death == -1 and self.dies_after_send):
-            await super().send_to(topic, partition, records)
-        if self.sends_before_death < 0:
-            raise UnavailableError("Kafka")
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Processes of the operator service over a real Kafka and a real MongoDB, with a clock of their own."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +12,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from sandbox.kafka import KafkaCluster
 from services.chassis.http.server import build_application
 from services.chassis.kafka.dead_letters import DeadLetter, DeadLetters
-from services.chassis.kafka.producer import Producer, ProducerRecord
+from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.errors import UnauthorizedError, UnavailableError
+from services.chassis.runtime.errors import UnauthorizedError
 from services.chassis.runtime.settings import REPOSITORY, MongoSettings
 from services.chassis.security.authentication import RequestAuthenticator
 from services.chassis.security.tokens import Token
@@ -26,27 +26,11 @@ from services.operator.adapters.topics import KafkaTopics
 from services.operator.flows.replays import Deps, work
 from services.operator.http.api import OperatorApi
 from services.topics import TOPICS
+from tests.events.dying_producer import DyingProducer
 from tests.events.harness import SCHEMAS, KafkaHarness
 from tests.validator.records import a_consumer_record
 
 ORDERS_IN = "orders.submitted.v1"
-
-
-class DyingProducer(Producer):
-    """A producer whose process dies after N sends, before or right after the next one."""
-
-    sends_before_death: int | None = None
-    dies_after_send: bool = False
-
-    async def send_to(self, topic: str, partition: int, records: Sequence[ProducerRecord]) -> None:
-        if self.sends_before_death is None:
-            await super().send_to(topic, partition, records)
-            return
-        self.sends_before_death -= 1
-        if self.sends_before_death >= 0 or (self.sends_before_death == -1 and self.dies_after_send):
-            await super().send_to(topic, partition, records)
-        if self.sends_before_death < 0:
-            raise UnavailableError("Kafka")
 
 
 class FakeVerifier:
