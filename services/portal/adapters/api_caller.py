@@ -26,6 +26,7 @@ TOKEN_APIS: Mapping[str, Api] = {
     "fulfilment": FULFILMENT,
     "events": EVENTS,
     "auth-admin": AUTH_ADMIN,
+    "operator": AUTH_ADMIN,
 }
 
 
@@ -38,21 +39,21 @@ class HttpApiCaller:
         client_of: Callable[[Session], AsyncClient],
         admin_of: Callable[[Session], AsyncClient],
     ) -> None:
-        """`connect` returns the connections to the APIs, or with `is_admin` to auth's admin API."""
+        """`connect` returns the connections to a server of APIs."""
         self._connect, self._client_of, self._admin_of = connect, client_of, admin_of
 
     async def call(self, document: str, request: ApiRequest, session: Session, *, has_token: bool) -> ApiResponse:
         """Send a request. Raises `UnavailableError`, and `NotAllowedError` if the client gets no token."""
-        is_admin = API_ENTRIES[document].is_for_operators
+        entry = API_ENTRIES[document]
         headers = {"Accept": "application/json, */*;q=0.5", **request.headers}
         if has_token:
-            client = self._admin_of(session) if is_admin else self._client_of(session)
+            client = self._admin_of(session) if entry.is_for_operators else self._client_of(session)
             headers["Authorization"] = f"Bearer {await client.transport.access_token(TOKEN_APIS[document])}"
         if request.body is not None:
             headers["Content-Type"] = "application/json"
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                return await _send(self._connect(is_admin=is_admin), request, headers)
+                return await _send(self._connect(entry.server), request, headers)
         except (httpx2.TransportError, httpx2.DecodingError, TimeoutError) as error:
             raise UnavailableError(f"the {document} API") from error
 

@@ -8,6 +8,7 @@ import httpx2
 import msgspec
 
 from services.chassis.runtime.errors import UnavailableError
+from services.portal.domain.api_catalogue import Server
 from services.portal.domain.session import Grant, Session
 from tillstream import AsyncClient, NotAllowedError, RetryPolicy, TillstreamError
 from tillstream.http import EVENTS, FULFILMENT, IMPORT, LEDGER, STATUS, USER_AGENT, Api
@@ -72,13 +73,12 @@ class ApiClients:
             raise UnavailableError("the operators' API")
         return self._get(self._operator_clients, self._operator_url, session)
 
-    def connect(self, *, is_admin: bool = False) -> httpx2.AsyncClient:
+    def connect(self, server: Server = "gateway") -> httpx2.AsyncClient:
         """Return the connections, for requests without a client's token; raises `UnavailableError` without that API."""
-        if not is_admin:
-            return self._http_of(self._api_url)
-        if self._admin_url is None:
-            raise UnavailableError("the admin API")
-        return self._http_of(self._admin_url)
+        url = {"gateway": self._api_url, "admin": self._admin_url, "operator": self._operator_url}[server]
+        if url is None:
+            raise UnavailableError(f"the {server} API")
+        return self._http_of(url)
 
     def drop(self, session_id: str) -> None:
         """Forget the tokens of a session that has ended."""

@@ -22,7 +22,7 @@ class HttpApiDocuments:
     """Fetches documents and keeps them for a while."""
 
     def __init__(self, connect: Callable[..., httpx2.AsyncClient], *, clock_s: Callable[[], float]) -> None:
-        """`connect` returns the connections to the APIs, or with `is_admin` to auth's admin API."""
+        """`connect` returns the connections to a server of APIs."""
         self._connect = connect
         self._clock_s = clock_s
         self._kept: dict[str, tuple[float, ApiDocument]] = {}
@@ -33,7 +33,7 @@ class HttpApiDocuments:
         if kept is not None and self._clock_s() - kept[0] < KEPT_S:
             return kept[1]
         entry = API_ENTRIES[name]
-        http = self._connect(is_admin=entry.is_for_operators)
+        http = self._connect(entry.server)
         try:
             response = await http.get(entry.document_path)
         except httpx2.TransportError as error:
