@@ -33,7 +33,7 @@ MAX_JOB_RECORDS = 100_000
 
 _VARINT = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
 # Site, job id, total, creation, mode and type.
-_HEADER = re.compile(rb"%b\x48[\x00-\x7f]{36}%b%b[\x00\x02][\x00\x02]" % (_VARINT, _VARINT, _VARINT))
+_HEADER = re.compile(rb"%b\x48[0-9A-Fa-f-]{36}%b%b[\x00\x02][\x00\x02]" % (_VARINT, _VARINT, _VARINT))
 
 
 class MalformedEventError(ValueError):

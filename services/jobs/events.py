@@ -1,15 +1,16 @@
 """What happens to an import job, as events. Names and their order are those of the schema `job_event`."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
 
-from services.values.time_uuids import is_uuid
-
 WARNING, ERROR = "WARNING", "ERROR"
 # Outcomes of records, one character each.
 SUCCEEDED, FAILED, UNDECIDED = "S", "F", "."
+
+_JOB_ID = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
 
 
 class JobKey(NamedTuple):
@@ -123,5 +124,4 @@ class JobEvent(Struct, frozen=True, gc=False):
 
 def parse_job_id(text: str) -> str | None:
     """The job id in its stored form, lower case; None if the text is not a UUID."""
-    lowered = text.lower()
-    return lowered if is_uuid(lowered) else None
+    return text.lower() if _JOB_ID.fullmatch(text) else None

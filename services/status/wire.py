@@ -15,7 +15,7 @@ from services.status.domain.job import Job
 SCHEMA = "job_event"
 FINISHED_SCHEMA = "job_finished"
 _NAMESPACE = bytes.fromhex("5a0d3b1e7c9f5e2a8b46c1d07e93f25b")
-_VARIANTS = "89ab89ab89ab89ab"
+_VARIANTS = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
 class EventCodec:
@@ -24,13 +24,14 @@ class EventCodec:
     def __init__(self, schemas: Schemas) -> None:
         self._schemas = schemas
         self._prefix = schemas[SCHEMA].prefix
+        self._start = len(self._prefix)
         self._codec = JobEventCodec(schemas[SCHEMA].definition, prefix=self._prefix)
 
     def decode(self, value: bytes | None) -> JobEvent:
         """The event, whichever version of the schema it was written with. Raises `MalformedEventError`."""
         if value is None or not value.startswith(self._prefix):
             value = self._to_current_version(value)
-        return self._codec.decode(value, start=len(self._prefix))
+        return self._codec.decode(value, start=self._start)
 
     def encode_expired(self, header: JobHeader, *, at_us: int) -> tuple[bytes, bytes]:
         """Key and value of the event that expires a job."""
@@ -103,4 +104,4 @@ def _record_key(key: JobKey) -> bytes:
 def _derive_id(name: bytes) -> str:
     """Return the UUID, version 5, of a name; `uuid.uuid5` is five times slower."""
     text = sha1(_NAMESPACE + name, usedforsecurity=False).hexdigest()
-    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANTS[int(text[16], 16)]}{text[17:20]}-{text[20:32]}"
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANTS[text[16]]}{text[17:20]}-{text[20:32]}"

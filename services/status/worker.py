@@ -127,7 +127,7 @@ class Worker:
         await self._in_flight.submit(batch, keys, self._apply(events))
 
     def _on_written(self, batch: WriteBatch) -> None:
-        for kind, count in Counter(type(pending.event.fact) for pending in batch.events).items():
+        for kind, count in Counter([type(pending.event.fact) for pending in batch.events]).items():
             _EVENT_COUNTERS[kind].inc(count)
 
     def _on_failed(self, batch: WriteBatch) -> None:

@@ -72,9 +72,14 @@ def job_document(change: JobChange, written: datetime) -> Document:
         element["chunks"] = _tally_documents(job)
     else:
         element["runs"] = [_run_document(run) for run in change.added_runs]
-    key, created_us = job.key, job.profile.header.created_at
-    indexed = {"site": key.site, "position": list_position(created_us, key.job_id)}
-    return {"_id": job_document_id(key), **indexed, "inserted": written, "job": [element]}
+    key = job.key
+    return {
+        "_id": job_document_id(key),
+        "site": key.site,
+        "position": list_position(job.profile.header.created_at, key.job_id),
+        "inserted": written,
+        "job": [element],
+    }
 
 
 def job_update(change: JobChange, written: datetime) -> Update:

@@ -60,7 +60,7 @@ async def apply_events(events: Iterable[JobEvent], deps: Deps, *, optimistic: bo
     deliveries find. Raises `UnavailableError` when the store or Kafka does not respond; applying the same events again
     changes no job, and publishes their ends again (`docs/delivery.md`).
     """
-    terminal_jobs = TerminalJobs(deps.jobs)
+    terminal_jobs = TerminalJobs(deps.jobs, on_written=lambda jobs: _count_ended(jobs, deps.now_us()))
     deps = replace(deps, jobs=terminal_jobs)
     updates = group_by_job(events)
     small = [update for update in updates.values() if not is_large(update.header.total)]
@@ -88,7 +88,8 @@ async def _write_optimistically(updates: Sequence[JobUpdate], deps: Deps) -> lis
 
     async def write_slice(part: Sequence[JobUpdate]) -> None:
         lost = await _write([_optimistic_change(update, deps) for update in part], deps)
-        conflicts.extend(update for update in part if update.key in lost)
+        if lost:
+            conflicts.extend(update for update in part if update.key in lost)
         if len(lost) > len(part) // 2:
             # Most of it is stored already: the events are redelivered, and reading first is cheaper.
             conflicts.extend(update for rest in slices for update in rest)
@@ -122,18 +123,13 @@ async def _write(changes: Iterable[JobChange | None], deps: Deps) -> frozenset[J
     present = [change for change in changes if change is not None]
     if not present:
         return frozenset()
-    lost = await deps.jobs.write(present)
-    _count_ended(present, lost, deps.now_us())
-    return lost
+    return await deps.jobs.write(present)
 
 
-def _count_ended(changes: Iterable[JobChange], lost: frozenset[JobKey], now_us: int) -> None:
-    ended = [
-        job
-        for job in [change.job for change in changes]
-        if job.is_terminal and job.shown_version == job.version and job.key not in lost
-    ]
-    for state, count in Counter(job.state for job in ended).items():
+def _count_ended(terminal: Sequence[Job], now_us: int) -> None:
+    """Count the jobs that ended with their last write; later ones change nothing that is shown."""
+    ended = [job for job in terminal if job.shown_version == job.version]
+    for state, count in Counter([job.state for job in ended]).items():
         _ENDED[state].inc(count)
     metrics.END_TO_END.observe_all([max(now_us - job.profile.header.created_at, 0) / 1_000_000 for job in ended])
 

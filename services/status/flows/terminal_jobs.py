@@ -1,6 +1,6 @@
 """A job writer that remembers which jobs have ended."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from services.jobs.events import JobKey
 from services.status.domain.block import NO_PROJECTION, Block, Projection
@@ -12,10 +12,12 @@ class TerminalJobs:
     """Passes every call to another writer; `found` has the jobs that are stored and terminal, as read or written last.
 
     A job that was terminal before is among them: the process that ended it may have stopped before it published that.
+    `on_written` gets the terminal jobs of each write.
     """
 
-    def __init__(self, jobs: JobWriter) -> None:
+    def __init__(self, jobs: JobWriter, *, on_written: Callable[[Sequence[Job]], None]) -> None:
         self._jobs = jobs
+        self._on_written = on_written
         self.found: dict[JobKey, Job] = {}
 
     async def load(self, keys: Sequence[JobKey]) -> dict[JobKey, StoredJob]:
@@ -27,8 +29,11 @@ class TerminalJobs:
     async def write(self, changes: Sequence[JobChange]) -> frozenset[JobKey]:
         """Write jobs, and remember the terminal ones."""
         lost = await self._jobs.write(changes)
-        ended = [(change.job.key, change.job) for change in changes if change.job.is_terminal]
-        self.found.update([(key, job) for key, job in ended if key not in lost] if lost else ended)
+        terminal = [change.job for change in changes if change.job.is_terminal]
+        if lost:
+            terminal = [job for job in terminal if job.key not in lost]
+        self.found |= {job.profile.header.key: job for job in terminal}
+        self._on_written(terminal)
         return lost
 
     async def find_chunks(
