@@ -14,29 +14,14 @@ from uuid import uuid1, uuid4
 
 import httpx2
 import pytest
-from transport_server import GOOD, SECRET, Reply, Server, problem
+from transport_server import GOOD, SECRET, Server, problem
 
 import tillstream
 from tillstream import AsyncClient, Client, RetryPolicy
-from tillstream._async import transport as async_transport
-from tillstream._sync import jobs as sync_jobs
-from tillstream._sync import transport as sync_transport
 from tillstream.encoding import encode_records
 from tillstream.http import retry_after_s
 
-
-@pytest.fixture(autouse=True)
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """No test waits: the pauses that a client would make are recorded."""
-    taken: list[float] = []
-
-    async def pause(seconds: float) -> None:
-        taken.append(seconds)
-
-    monkeypatch.setattr(async_transport, "async_sleep", pause)
-    monkeypatch.setattr(sync_transport, "sleep", taken.append)
-    monkeypatch.setattr(sync_jobs, "sleep", taken.append)
-    return taken
+pytestmark = pytest.mark.usefixtures("pauses")
 
 
 def sync_limits(server: Server, **options: Any) -> Any:
@@ -264,62 +249,6 @@ def test_each_attempt_of_a_post_has_the_same_key_and_body() -> None:
     assert str(first.url) == "https://t.example/omnichannel/api/v1/a%2Fb/orders?mode=online"
     assert json.loads(gzip.decompress(first.content)) == [{"id": 1}]
     assert {request.content for request in server.requests[:3]} == {first.content}
-
-
-ONCE: dict[str, Callable[[Client], Any]] = {
-    "create_endpoint": lambda client: client.events.create_endpoint("https://r.example"),
-    "rotate_secret": lambda client: client.events.rotate_secret("e"),
-    "replay": lambda client: client.events.replay("e", event_id="x"),
-}
-ENDPOINT = {"id": "e", "url": "https://r.example", "types": [], "description": "", "ordered": False, "enabled": True}
-
-
-def call_once(name: str, *replies: Reply) -> list[httpx2.Request]:
-    """Call what must not be done twice, and return what was sent."""
-    server = Server(*replies)
-    http = httpx2.Client(transport=httpx2.MockTransport(server), base_url="https://t.example")
-    with Client("https://t.example", "c", SECRET, "k", http=http) as client:
-        try:
-            ONCE[name](client)
-        finally:
-            sent = server.requests
-    return sent
-
-
-@pytest.mark.parametrize("name", ONCE)
-@pytest.mark.parametrize("error", [httpx2.ReadTimeout("slow"), httpx2.ReadError("cut"), httpx2.WriteError("cut")])
-def test_what_may_have_been_done_already_is_not_done_again(name: str, error: Exception, pauses: list[float]) -> None:
-    """Breaks if a lost response makes a second endpoint, rotates a secret twice or replays twice."""
-    with pytest.raises(tillstream.OutcomeUnknownError, match="may have been carried out"):
-        call_once(name, error, GOOD)
-    assert pauses == []
-
-
-@pytest.mark.parametrize("name", ONCE)
-@pytest.mark.parametrize("status", [500, 502, 503, 504])
-def test_a_server_that_failed_may_have_done_it(name: str, status: int, pauses: list[float]) -> None:
-    with pytest.raises(tillstream.UnavailableError):
-        call_once(name, problem(status, "SOME_CODE"), GOOD)
-    assert pauses == []
-
-
-@pytest.mark.parametrize("name", ONCE)
-def test_what_was_not_sent_or_not_accepted_is_sent_again(name: str) -> None:
-    replies: list[Reply] = [httpx2.ConnectError("refused"), httpx2.ConnectTimeout("slow"), problem(429, "RATE_LIMITED")]
-    endpoint = httpx2.Response(201, json=ENDPOINT | {"createdAt": "2026-01-01T00:00:00Z"})
-    assert len(call_once(name, *replies, endpoint)) == 4
-
-
-def test_a_single_record_is_sent_under_the_same_key_each_time() -> None:
-    """Breaks if a lost response of a PUT makes a second job."""
-    accepted = httpx2.Response(202, json={"message": "m", "time": 1, "jobId": "j"})
-    server = Server(httpx2.ReadError("cut"), accepted)
-    http = httpx2.Client(transport=httpx2.MockTransport(server), base_url="https://t.example")
-    with Client("https://t.example", "c", SECRET, "k", http=http) as client:
-        assert client.imports.send_one({"id": 1}, user_id="u").job_id == "j"
-        client.imports.send_one({"id": 1}, user_id="u", idempotency_key="mine")
-    keys = [request.headers["Idempotency-Key"] for request in server.requests]
-    assert keys[0] == keys[1] != keys[2] == "mine"
 
 
 class _Http(BaseHTTPRequestHandler):

@@ -84,8 +84,8 @@ class AsyncEvents:
         return decode(response.body, Endpoint)
 
     async def delete_endpoint(self, endpoint_id: str) -> None:
-        """Delete an endpoint."""
-        await self._transport.request(EVENTS, "DELETE", self._endpoint(endpoint_id))
+        """Delete an endpoint. Raises `NotFoundError` if there was none."""
+        await self._transport.request(EVENTS, "DELETE", self._endpoint(endpoint_id), done_status=404)
 
     async def rotate_secret(self, endpoint_id: str) -> Endpoint:
         """Give an endpoint another secret, which is in this answer only; the old one signs for a while, too.

@@ -74,6 +74,7 @@ class AsyncTransport:
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         is_repeatable: bool = True,
+        done_status: int | None = None,
     ) -> Response:
         """Send a request until it is answered, and return the response.
 
@@ -82,12 +83,15 @@ class AsyncTransport:
 
         What is not repeatable does something each time that it is sent, whatever its key: it is retried only if it was
         certainly not carried out. Then it raises `OutcomeUnknownError` after a lost connection.
+
+        `done_status` is what a request is answered with that was carried out before: an error, unless an earlier
+        attempt may have been carried out.
         """
         sent = dict(headers or {})
         if method == "POST":
             sent.setdefault("Idempotency-Key", uuid4().hex)
         deadline = monotonic() + self.retry.max_wait_s
-        attempt, has_renewed = 0, False
+        attempt, has_renewed, may_be_done = 0, False, False
         while True:
             failure: TillstreamError
             retry_after_s = None
@@ -100,8 +104,9 @@ class AsyncTransport:
                 if error.was_sent and not is_repeatable:
                     raise OutcomeUnknownError(f"{error}; the request may have been carried out") from error
                 failure = error
+                may_be_done |= error.was_sent
             else:
-                if response.status < 400:
+                if response.status < 400 or (may_be_done and response.status == done_status):
                     self.last_failure = None
                     return response
                 failure = api_error(response.status, response.headers, response.body)
@@ -115,6 +120,7 @@ class AsyncTransport:
                 if not may_repeat or not is_retried(failure.status, failure.code):
                     raise failure
                 retry_after_s = failure.retry_after_s
+                may_be_done |= failure.status >= 500
             await self._pause(failure, attempt, retry_after_s, deadline)
             attempt += 1
 
