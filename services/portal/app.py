@@ -30,7 +30,9 @@ from services.portal.adapters.import_runner import ThreadImportRunner, connect_t
 from services.portal.adapters.import_store import MongoImportStore
 from services.portal.adapters.live_feed import LiveFeed, TooManyStreamsError
 from services.portal.adapters.mending_store import MongoColumnMemory, MongoDraftStore, MongoLinkStore
+from services.portal.adapters.openid_issuer import HttpIssuer
 from services.portal.adapters.operations import HttpOperations
+from services.portal.adapters.pending_sign_ins import MongoPendingSignIns
 from services.portal.adapters.registry import HttpRegistry
 from services.portal.adapters.session_notifier import SessionChangeListener, SessionNotifier
 from services.portal.adapters.session_store import ENCRYPTION_KEYS, MongoSessionStore
@@ -38,8 +40,17 @@ from services.portal.adapters.spool import LocalSpool
 from services.portal.adapters.topics import describe_topics, load_examples
 from services.portal.adapters.upload_store import MongoUploadStore
 from services.portal.background import ImportWorker
+from services.portal.domain.openid import parse_clients
 from services.portal.domain.session import Session
-from services.portal.flows import developers, prepare_files, run_imports, sign_in, start_imports, upload_files
+from services.portal.flows import (
+    developers,
+    openid_sign_in,
+    prepare_files,
+    run_imports,
+    sign_in,
+    start_imports,
+    upload_files,
+)
 from services.portal.flows.failure_reports import FailureReports
 from services.portal.http.codes import CodePages
 from services.portal.http.cookies import Cookies
@@ -58,10 +69,11 @@ from services.portal.http.kafka_topics import KafkaPages
 from services.portal.http.live import LivePages
 from services.portal.http.mending import MendingPages
 from services.portal.http.not_found import NotFoundPages
+from services.portal.http.openid import CALLBACK, OpenIdPages
 from services.portal.http.operations import OperationsPages
 from services.portal.http.operator import SitePages
 from services.portal.http.operator_clients import ClientPages
-from services.portal.http.pages import Pages, routes_of
+from services.portal.http.pages import SIGN_IN, Pages, routes_of
 from services.portal.http.rendering import Renderer
 from services.portal.http.reports import ReportPages
 from services.portal.http.sign_in import SignInPages
@@ -92,6 +104,7 @@ class Components:
         self.mongo = Mongo.connect(settings)
         keys = parse_keys(settings.portal_encryption_keys.get_secret_value())
         self.sessions = MongoSessionStore(self.mongo, keys)
+        self.pending = MongoPendingSignIns(self.mongo, keys)
         self.clients = ApiClients(
             settings.portal_api_url,
             settings.portal_admin_url,
@@ -114,6 +127,7 @@ class Components:
             [
                 partial(verify_rotated_key_ids, self.mongo, ENCRYPTION_KEYS, list(self.sessions.key_ids)),
                 self.sessions.create_indexes,
+                self.pending.create_indexes,
                 *self.files.create_indexes,
             ]
         )
@@ -127,6 +141,7 @@ class Components:
             new_secret=partial(secrets.token_urlsafe, COOKIE_BYTES),
             on_end=self.on_session_end,
         )
+        self.openid = None if settings.oidc_issuer is None else OpenIdComponents(settings, self.pending, self.sign_in)
         is_https = settings.portal_url.startswith("https:")
         self.static = StaticFiles()
         self.pages = Pages(
@@ -153,6 +168,32 @@ class Components:
         """Forget the tokens of a session, and end its streams here without waiting for the change stream."""
         self.clients.drop(session_id)
         self.notifier.notify([session_id])
+
+
+class OpenIdComponents:
+    """Components for signing in by OpenID Connect."""
+
+    def __init__(self, settings: Settings, pending: MongoPendingSignIns, sign_in_deps: sign_in.Deps) -> None:
+        issuer_url = settings.oidc_issuer or ""
+        self.issuer = HttpIssuer(issuer_url, settings.oidc_client_id, settings.oidc_client_secret.get_secret_value())
+        self._name = settings.oidc_name
+        self.deps = openid_sign_in.Deps(
+            issuer=self.issuer,
+            pending=pending,
+            sign_in=sign_in_deps,
+            issuer_url=issuer_url,
+            client_id=settings.oidc_client_id,
+            scopes=settings.oidc_scopes,
+            claim=settings.oidc_claim,
+            clients=parse_clients(settings.oidc_clients.get_secret_value()),
+            redirect_uri=settings.portal_url + CALLBACK,
+            signed_out_uri=f"{settings.portal_url}{SIGN_IN}?reason=signed-out",
+            new_secret=partial(secrets.token_urlsafe, COOKIE_BYTES),
+        )
+
+    def pages(self, pages: Pages) -> OpenIdPages:
+        """Build the pages."""
+        return OpenIdPages(pages, self.deps, name=self._name)
 
 
 class FileComponents:
@@ -232,6 +273,7 @@ async def build(settings: Settings) -> Service:
             components.startup,
             components.listener,
             components.clients,
+            *([] if components.openid is None else [components.openid.issuer]),
             components.files.spool,
             components.files.worker,
             HttpServer(build_application(build_routes(components)), host=settings.http_host, port=settings.http_port),
@@ -244,8 +286,10 @@ async def build(settings: Settings) -> Service:
 def build_routes(components: Components) -> Sequence[web.RouteDef]:
     """Build all routes."""
     pages, reports = components.pages, FailureReports()
+    openid = None if components.openid is None else components.openid.pages(pages)
     return routes_of(
-        SignInPages(pages).routes(),
+        SignInPages(pages, openid).routes(),
+        [] if openid is None else openid.routes(),
         HomePages(pages, reports=reports, now_us=components.now_us).routes(),
         JobPages(pages, components.files.links, reports=reports).routes(),
         DownloadPages(pages).routes(),

@@ -18,9 +18,10 @@ CHANGE_STREAMS_OPENED = metrics.counter(
 LIVE_FOLLOWERS = metrics.gauge("portal_live_followers", "Sites whose feed is followed for them.")
 
 # Counters that appear with their first event would show no increase.
-for _outcome in ("signed_in", "wrong", "throttled", "no_rights"):
+_REFUSALS = ("wrong", "throttled", "no_rights", "stale", "denied", "unverified", "unmapped", "not_accepted")
+for _outcome in ("signed_in", *_REFUSALS):
     SIGN_INS.labels(_outcome)
-for _reason in ("signed_out", "expired", "revoked"):
+for _reason in ("signed_out", "expired", "revoked", "replaced"):
     SESSIONS_ENDED.labels(_reason)
 for _error in ("UnavailableError", "UnreachableError", "UnexpectedResponseError"):
     API_ERRORS.labels(_error)

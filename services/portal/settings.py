@@ -3,11 +3,12 @@
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from services.chassis.http.source_address import ProxySettings
 from services.chassis.runtime.settings import ApiSettings, HttpUrl, MongoSettings, ServiceSettings
 from services.chassis.security.keyed_cipher import parse_keys
+from services.portal.domain.openid import is_safe_url, parse_clients
 from services.portal.domain.origins import is_loopback
 
 
@@ -50,6 +51,60 @@ class Settings(ServiceSettings, ApiSettings, MongoSettings, ProxySettings):
     portal_max_streams: int = Field(
         2_000, ge=1, description="Browsers that may follow live changes at the same time; others reload by hand."
     )
+
+    oidc_issuer: HttpUrl | None = Field(
+        None,
+        description="OpenID Connect issuer by which people may sign in, exactly as its discovery document names it; "
+        "https, except on a loopback address. Without it they sign in with a client's secret only.",
+    )
+    oidc_client_id: str = Field("", validate_default=True, description="The portal's client id at the issuer.")
+    oidc_client_secret: SecretStr = Field(
+        SecretStr(""), description="The portal's secret at the issuer; empty of a public client."
+    )
+    oidc_scopes: str = Field("openid", description="Scopes that are asked for, `openid` among them.")
+    oidc_claim: str = Field(
+        "sub",
+        min_length=1,
+        description="Claim of the ID token by which people are mapped to clients, such as `groups`; `email` counts "
+        "only with `email_verified`.",
+    )
+    oidc_clients: SecretStr = Field(
+        SecretStr(""),
+        validate_default=True,
+        description="Which client people are, by value of the claim: a JSON object such as "
+        '`{"sales-team": {"client_id": "…", "client_secret": "…"}}`; the first value that fits counts.',
+    )
+    oidc_name: str = Field(
+        "your organisation", min_length=1, max_length=60, description="Name of the issuer on the sign-in page."
+    )
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _is_issuer(cls, value: str | None) -> str | None:
+        if value is not None and (not is_safe_url(value) or "?" in value or "#" in value):
+            raise ValueError("must be https, except on a loopback address, without a query")
+        return value
+
+    @field_validator("oidc_client_id")
+    @classmethod
+    def _is_given_with_issuer(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("oidc_issuer") is not None and not value:
+            raise ValueError("must be set with OIDC_ISSUER")
+        return value
+
+    @field_validator("oidc_scopes")
+    @classmethod
+    def _has_openid(cls, value: str) -> str:
+        if "openid" not in value.split():
+            raise ValueError("must contain openid")
+        return value
+
+    @field_validator("oidc_clients")
+    @classmethod
+    def _are_clients(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if info.data.get("oidc_issuer") is not None:
+            parse_clients(value.get_secret_value())
+        return value
 
     @field_validator("portal_encryption_keys")
     @classmethod

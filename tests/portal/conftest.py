@@ -52,6 +52,8 @@ async def open_site(apis: Apis, mongodb_uri: str, database: str, tmp_path: Path)
             )
             stack.push_async_callback(components.mongo.close)
             stack.push_async_callback(components.clients.stop)
+            if components.openid is not None:
+                stack.push_async_callback(components.openid.issuer.stop)
             await components.files.spool.start()
             stack.push_async_callback(components.files.spool.stop)
             await components.startup.run_once()

@@ -8,6 +8,7 @@ from pymongo import MongoClient
 
 from services.portal.domain.session import MINUTE_US
 from services.portal.flows.sign_in import session_id_of
+from services.portal.http.forms import make_token
 from tests.portal.apis import CUSTOMER, OPERATOR, RESELLER, SECRET, Apis
 from tests.portal.conftest import KEY, OpenSite
 from tests.portal.site import OWN_REQUEST, Site
@@ -81,6 +82,31 @@ async def test_signing_in_again_begins_another_session(signed_in: Site) -> None:
     signed_in.client.session.cookie_jar.clear()
     async with await signed_in.sign_in():
         assert signed_in.cookies[COOKIE] != first
+
+
+async def test_signing_in_again_ends_the_browsers_earlier_session(signed_in: Site, open_site: OpenSite) -> None:
+    """Breaks: the earlier session lives on for half an hour, and nobody has a cookie to sign it out with."""
+    audit = FakeAuditLog()
+    object.__setattr__(signed_in.components.sign_in, "audit", audit)
+    first = signed_in.cookies[COOKIE]
+    token = make_token("n" * 43)
+    signed_in.set_cookie("portal-form", "n" * 43)
+    form = {"form_token": token, "client_id": RESELLER, "client_secret": "wrong"}
+    async with await signed_in.post("/portal/sign-in", form) as response:
+        assert response.status == 401
+    await signed_in.text("/portal/jobs")
+    async with await signed_in.post("/portal/sign-in", form | {"client_secret": SECRET}) as response:
+        assert response.status == 303
+    assert signed_in.cookies[COOKIE] != first
+    elsewhere = await open_site()
+    elsewhere.set_cookie(COOKIE, first)
+    async with await elsewhere.get("/portal/jobs") as response:
+        assert response.status == 303
+    assert [(line["action"], line["actor"], line.get("reason")) for line in audit.lines] == [
+        ("sign-in refused", "unknown client", "wrong"),
+        ("session ended", CUSTOMER, "replaced"),
+        ("signed in", RESELLER, None),
+    ]
 
 
 async def test_a_stolen_cookie_is_worth_nothing_after_signing_out(signed_in: Site, open_site: OpenSite) -> None:

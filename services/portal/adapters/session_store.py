@@ -9,7 +9,7 @@ from pymongo.read_concern import ReadConcern
 
 from services.chassis.mongodb.client import Mongo, ensure_ttl_index, mongo_errors
 from services.chassis.security.keyed_cipher import Encrypted, KeyedCipher, WrongKeyError
-from services.portal.domain.session import LIFETIME_US, Grant, Session
+from services.portal.domain.session import LIFETIME_US, Grant, Identity, Session
 
 SESSIONS = "portal_sessions"
 ENCRYPTION_KEYS = "PORTAL_ENCRYPTION_KEYS"
@@ -22,6 +22,7 @@ class _Content(msgspec.Struct, frozen=True):
     client_id: str
     client_secret: str
     grant: Grant
+    identity: Identity | None = None
 
 
 class MongoSessionStore:
@@ -42,7 +43,7 @@ class MongoSessionStore:
         await ensure_ttl_index(self._mongo, SESSIONS, "expires", 0)
 
     async def add(self, session: Session) -> None:
-        content = _Content(session.client_id, session.client_secret, session.grant)
+        content = _Content(session.client_id, session.client_secret, session.grant, session.identity)
         encrypted = self._cipher.encrypt(msgspec.json.encode(content), session.id.encode())
         document = {
             "_id": session.id,
@@ -75,6 +76,7 @@ class MongoSessionStore:
             grant=content.grant,
             created_us=document["created_us"],
             seen_us=document["seen_us"],
+            identity=content.identity,
         )
 
     async def touch(self, session_id: str, *, seen_us: int) -> None:

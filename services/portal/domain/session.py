@@ -20,6 +20,19 @@ class Grant(Struct, frozen=True, kw_only=True):
     time_zone: str = "UTC"
 
 
+class Identity(Struct, frozen=True, kw_only=True):
+    """The person of an OpenID Connect issuer who has signed in.
+
+    `account` is a pseudonym, for the audit log. `id_token` is what the issuer wants to see again at sign-out.
+    """
+
+    account: str
+    id_token: str
+
+    def __repr__(self) -> str:
+        return f"Identity(account={self.account!r})"
+
+
 class Session(Struct, frozen=True, kw_only=True):
     """A signed-in client. `id` is a digest of the cookie, so that who reads the store cannot sign in with it."""
 
@@ -29,6 +42,7 @@ class Session(Struct, frozen=True, kw_only=True):
     grant: Grant
     created_us: int
     seen_us: int
+    identity: Identity | None = None
 
     def __repr__(self) -> str:
         return f"Session(client_id={self.client_id!r}, site={self.grant.site})"

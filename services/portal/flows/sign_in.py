@@ -8,7 +8,7 @@ from enum import StrEnum
 from services.chassis.http.rate_limit import RateLimit
 from services.chassis.security.audit import AuditLog
 from services.portal import metrics
-from services.portal.domain.session import TOUCH_US, Session
+from services.portal.domain.session import TOUCH_US, Grant, Identity, Session
 from services.portal.ports import Authority, SessionStore
 
 MAX_CREDENTIAL_CHARACTERS = 256
@@ -22,6 +22,12 @@ class Refusal(StrEnum):
     WRONG = "wrong"
     THROTTLED = "throttled"
     NO_RIGHTS = "no_rights"
+    # By OpenID Connect only.
+    STALE = "stale"
+    DENIED = "denied"
+    UNVERIFIED = "unverified"
+    UNMAPPED = "unmapped"
+    NOT_ACCEPTED = "not_accepted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,19 +57,37 @@ def session_id_of(cookie: str) -> str:
     return hashlib.sha256(cookie.encode()).hexdigest()
 
 
-async def sign_in(client_id: str, client_secret: str, *, source: str, deps: Deps) -> SignedIn | Refusal:
-    """Begin a session, always with a new id. Raises `UnavailableError`."""
-    if _is_throttled(client_id, source, deps):
-        return _refuse(Refusal.THROTTLED, source, deps)
+async def sign_in(
+    client_id: str, client_secret: str, *, source: str, deps: Deps, replaced: str | None = None
+) -> SignedIn | Refusal:
+    """Begin a session, always with a new id, and end the one whose id is `replaced`. Raises `UnavailableError`."""
+    if is_throttled(client_id, source, deps):
+        return refuse(Refusal.THROTTLED, source, deps)
     is_possible = (
         0 < len(client_id) <= MAX_CREDENTIAL_CHARACTERS and 0 < len(client_secret) <= MAX_CREDENTIAL_CHARACTERS
     )
     grant = await deps.authority.inspect(client_id, client_secret) if is_possible else None
     if grant is None:
-        _count_failure(client_id, source, deps)
-        return _refuse(Refusal.WRONG, source, deps)
+        count_failure(client_id, source, deps)
+        return refuse(Refusal.WRONG, source, deps)
     if not grant.scopes:
-        return _refuse(Refusal.NO_RIGHTS, source, deps)
+        return refuse(Refusal.NO_RIGHTS, source, deps)
+    return await begin_session(client_id, client_secret, grant, source=source, deps=deps, replaced=replaced)
+
+
+async def begin_session(
+    client_id: str,
+    client_secret: str,
+    grant: Grant,
+    *,
+    source: str,
+    deps: Deps,
+    replaced: str | None = None,
+    identity: Identity | None = None,
+) -> SignedIn:
+    """Begin a session of a client that auth has accepted. Raises `UnavailableError`."""
+    if replaced is not None:
+        await _end_replaced(replaced, source, deps)
     cookie, now_us = deps.new_secret(), deps.now_us()
     session = Session(
         id=session_id_of(cookie),
@@ -72,10 +96,12 @@ async def sign_in(client_id: str, client_secret: str, *, source: str, deps: Deps
         grant=grant,
         created_us=now_us,
         seen_us=now_us,
+        identity=identity,
     )
     await deps.sessions.add(session)
     metrics.SIGN_INS.labels("signed_in").inc()
-    deps.audit.record("signed in", actor=client_id, source=source, site=grant.site)
+    details = {} if identity is None else {"account": identity.account}
+    deps.audit.record("signed in", actor=client_id, source=source, site=grant.site, **details)
     return SignedIn(cookie, session)
 
 
@@ -108,6 +134,13 @@ async def end_refused_session(session: Session, *, source: str, deps: Deps) -> N
         deps.audit.record("session ended", actor=session.client_id, source=source, reason="revoked")
 
 
+async def _end_replaced(session_id: str, source: str, deps: Deps) -> None:
+    """End the browser's earlier session: its cookie is about to be overwritten, so nobody could sign it out."""
+    session = await deps.sessions.find(session_id)
+    if session is not None and await _end(session.id, "replaced", deps):
+        deps.audit.record("session ended", actor=session.client_id, source=source, reason="replaced")
+
+
 async def _end(session_id: str, reason: str, deps: Deps) -> bool:
     was_there = await deps.sessions.delete(session_id)
     if was_there:
@@ -116,22 +149,28 @@ async def _end(session_id: str, reason: str, deps: Deps) -> bool:
     return was_there
 
 
-def _is_throttled(client_id: str, source: str, deps: Deps) -> bool:
+def is_throttled(client_id: str | None, source: str, deps: Deps) -> bool:
+    """Whether there were too many failures from the address, or for the client id if there is one."""
     return any(not deps.failures.has_quota(key, limit=limit) for key, limit in _limits(client_id, source, deps))
 
 
-def _count_failure(client_id: str, source: str, deps: Deps) -> None:
+def count_failure(client_id: str | None, source: str, deps: Deps) -> None:
+    """Count a failed sign-in."""
     for key, limit in _limits(client_id, source, deps):
         deps.failures.acquire(key, limit=limit)
 
 
-def _limits(client_id: str, source: str, deps: Deps) -> list[tuple[str, int]]:
-    # A client id may be tried from several addresses: its owner must not be locked out by one of them.
-    digest = hashlib.sha256(client_id.encode("utf-8", "replace")).hexdigest()
-    return [(f"address:{source}", deps.max_failures), (f"client:{digest}", 3 * deps.max_failures)]
+def _limits(client_id: str | None, source: str, deps: Deps) -> list[tuple[str, int]]:
+    limits = [(f"address:{source}", deps.max_failures)]
+    if client_id is not None:
+        # A client id may be tried from several addresses: its owner must not be locked out by one of them.
+        digest = hashlib.sha256(client_id.encode("utf-8", "replace")).hexdigest()
+        limits.append((f"client:{digest}", 3 * deps.max_failures))
+    return limits
 
 
-def _refuse(refusal: Refusal, source: str, deps: Deps) -> Refusal:
+def refuse(refusal: Refusal, source: str, deps: Deps, **details: str) -> Refusal:
+    """Count and audit a refusal, and return it."""
     metrics.SIGN_INS.labels(str(refusal)).inc()
-    deps.audit.record("sign-in refused", actor=UNKNOWN_CLIENT, source=source, reason=str(refusal))
+    deps.audit.record("sign-in refused", actor=UNKNOWN_CLIENT, source=source, reason=str(refusal), **details)
     return refusal

@@ -1,4 +1,4 @@
-"""Cookies of the portal: the session's, and the one that binds a sign-in form to its browser."""
+"""Cookies of the portal: the session's, and those that bind a sign-in to its browser."""
 
 from aiohttp import web
 
@@ -15,6 +15,8 @@ class Cookies:
         self._is_https = is_https
         prefix = "__Host-" if is_https else ""
         self.session, self.form = f"{prefix}portal-session", f"{prefix}portal-form"
+        # Of a sign-in by OpenID Connect: sent when the browser comes back from the issuer, another site.
+        self.pending = f"{prefix}portal-sign-in"
 
     def get(self, request: web.Request, name: str) -> str | None:
         """Return a cookie's value."""
@@ -24,6 +26,12 @@ class Cookies:
     def set(self, response: web.StreamResponse, name: str, value: str) -> None:
         """Set a cookie that lasts as long as the browser runs."""
         response.set_cookie(name, value, path="/", secure=self._is_https, httponly=True, samesite="Strict")
+
+    def set_pending(self, response: web.StreamResponse, value: str, *, max_age_s: int) -> None:
+        """Set the cookie of a begun sign-in. SameSite=Lax: the way back is a navigation from another site."""
+        response.set_cookie(
+            self.pending, value, path="/", secure=self._is_https, httponly=True, samesite="Lax", max_age=max_age_s
+        )
 
     def clear(self, response: web.StreamResponse, name: str) -> None:
         """Delete a cookie."""

@@ -141,6 +141,11 @@ class Pages:
         is_used = BACKGROUND_HEADER not in request.headers
         return await sessions.find_session(cookie, self.sessions, is_used=is_used)
 
+    def session_id_of(self, request: web.Request) -> str | None:
+        """Return the id of the session that a request's cookie stands for, whether it has ended or not."""
+        cookie = self.cookies.get(request, self.cookies.session)
+        return None if cookie is None else sessions.session_id_of(cookie)
+
     @staticmethod
     def _ask_to_sign_in(request: web.Request) -> NoReturn:
         if BACKGROUND_HEADER in request.headers:

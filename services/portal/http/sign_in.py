@@ -9,6 +9,7 @@ from services.portal.domain.origins import own_path
 from services.portal.flows import sign_in as flow
 from services.portal.flows.sign_in import Refusal, SignedIn
 from services.portal.http.forms import TOKEN_FIELD, check_token, make_token, read_form
+from services.portal.http.openid import OpenIdPages
 from services.portal.http.pages import SIGN_IN, Pages
 from services.portal.http.visits import Visit
 
@@ -30,8 +31,8 @@ REFUSALS = {
 class SignInPages:
     """The pages of signing in and out."""
 
-    def __init__(self, pages: Pages) -> None:
-        self._pages = pages
+    def __init__(self, pages: Pages, openid: OpenIdPages | None) -> None:
+        self._pages, self._openid = pages, openid
 
     def routes(self) -> Sequence[web.RouteDef]:
         """All routes."""
@@ -69,6 +70,7 @@ class SignInPages:
             notice=notice,
             problem=problem,
             client_id=client_id,
+            openid=None if self._openid is None else self._openid.button(target),
         )
         cookies.set(response, cookies.form, nonce)
         return response
@@ -85,6 +87,7 @@ class SignInPages:
             form.get("client_secret", "").strip(),
             source=self._pages.source_of(request),
             deps=self._pages.sessions,
+            replaced=self._pages.session_id_of(request),
         )
         if not isinstance(outcome, SignedIn):
             status, problem = REFUSALS[outcome]
@@ -97,7 +100,12 @@ class SignInPages:
     async def sign_out(self, visit: Visit) -> web.StreamResponse:
         """End the session."""
         await flow.sign_out(visit.session, source=self._pages.source_of(visit.request), deps=self._pages.sessions)
-        headers = {hdrs.LOCATION: f"{SIGN_IN}?reason=signed-out", hdrs.CACHE_CONTROL: "no-store"}
-        response = web.Response(status=303, headers=headers)
+        url = None if self._openid is None else await self._openid.sign_out_url(visit.session)
+        if url is None:
+            headers = {hdrs.LOCATION: f"{SIGN_IN}?reason=signed-out", hdrs.CACHE_CONTROL: "no-store"}
+            response = web.Response(status=303, headers=headers)
+        else:
+            # A page, not a redirect: `form-action` forbids that a form leads to another site.
+            response = self._pages.bare_page(visit.request, "go_on.html", title="You are signed out here", target=url)
         self._pages.cookies.clear(response, self._pages.cookies.session)
         return response

@@ -1,0 +1,221 @@
+"""Signing in by OpenID Connect: a person of an issuer becomes the client to which the operator has mapped them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from services.chassis.runtime.logs import logger
+from services.portal.domain.openid import (
+    PENDING_US,
+    InvalidIdTokenError,
+    IssuerError,
+    MappedClient,
+    Metadata,
+    PendingSignIn,
+    account_of,
+    authorization_url,
+    check_claims,
+    claim_values,
+    digest,
+    end_session_url,
+)
+from services.portal.domain.session import Identity, Session
+from services.portal.flows import sign_in
+from services.portal.flows.sign_in import Refusal, SignedIn
+
+# Each begun sign-in is a document until it expires.
+BEGUN_PER_FAILURE = 10
+_LOG = logger(__name__)
+
+
+class Issuer(Protocol):
+    """The issuer. Every call raises `IssuerError` if its answer cannot be used or does not come."""
+
+    async def metadata(self) -> Metadata:
+        """Return the checked discovery document."""
+
+    async def redeem(self, code: str, *, verifier: str, redirect_uri: str) -> str:
+        """Return the ID token for a code; raises `InvalidIdTokenError` if the issuer does not accept the code."""
+
+    async def verify(self, id_token: str) -> Mapping[str, Any]:
+        """Return the claims of a token that is signed by the issuer; raises `InvalidIdTokenError`."""
+
+
+class PendingSignIns(Protocol):
+    """Where begun sign-ins are kept. Every call raises `UnavailableError`."""
+
+    async def add(self, pending: PendingSignIn) -> None:
+        """Store a begun sign-in."""
+
+    async def take(self, pending_id: str) -> PendingSignIn | None:
+        """Return and delete a begun sign-in: a second call finds nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deps:
+    """Everything that signing in by OpenID Connect may touch."""
+
+    issuer: Issuer
+    pending: PendingSignIns
+    sign_in: sign_in.Deps
+    issuer_url: str
+    client_id: str
+    scopes: str
+    claim: str
+    clients: Mapping[str, MappedClient]
+    redirect_uri: str
+    signed_out_uri: str
+    new_secret: Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Where the browser goes to sign in, and the cookie by which it is recognised when it comes back."""
+
+    url: str
+    cookie: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callback:
+    """What the issuer sends back through the browser."""
+
+    state: str
+    code: str
+    error: str
+    issuer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A new session, and the page that was asked for before it."""
+
+    signed_in: SignedIn
+    target: str
+
+
+async def begin(*, target: str, cookie: str | None, replaced: str | None, source: str, deps: Deps) -> Begun | Refusal:
+    """Begin a sign-in; a browser with a `cookie` keeps it, so that several tabs may sign in at once.
+
+    Raises `IssuerError`, `UnavailableError`.
+    """
+    if sign_in.is_throttled(None, source, deps.sign_in) or not _may_begin(source, deps.sign_in):
+        return sign_in.refuse(Refusal.THROTTLED, source, deps.sign_in)
+    metadata = await deps.issuer.metadata()
+    state, cookie = deps.new_secret(), cookie or deps.new_secret()
+    pending = PendingSignIn(
+        id=digest(state),
+        browser=digest(cookie),
+        nonce=deps.new_secret(),
+        verifier=deps.new_secret(),
+        target=target,
+        replaced=replaced,
+        expires_us=deps.sign_in.now_us() + PENDING_US,
+    )
+    await deps.pending.add(pending)
+    url = authorization_url(
+        metadata,
+        pending,
+        state=state,
+        client_id=deps.client_id,
+        scopes=deps.scopes,
+        redirect_uri=deps.redirect_uri,
+    )
+    return Begun(url, cookie)
+
+
+def _may_begin(source: str, deps: sign_in.Deps) -> bool:
+    return deps.failures.acquire(f"begun:{source}", limit=BEGUN_PER_FAILURE * deps.max_failures).allowed
+
+
+async def complete(callback: Callback, *, cookie: str | None, source: str, deps: Deps) -> Completed | Refusal:
+    """Begin the session of the person who comes back from the issuer. Raises `IssuerError`, `UnavailableError`."""
+    if sign_in.is_throttled(None, source, deps.sign_in):
+        return sign_in.refuse(Refusal.THROTTLED, source, deps.sign_in)
+    pending = await deps.pending.take(digest(callback.state))
+    if pending is None or deps.sign_in.now_us() >= pending.expires_us or _is_other_browser(pending, cookie):
+        return _fail(Refusal.STALE, source, deps)
+    try:
+        await _check_issuer(callback, deps)
+        if callback.error:
+            return _fail(Refusal.DENIED, source, deps)
+        identity, claims = await _identify(callback.code, pending, deps)
+    except InvalidIdTokenError as error:
+        _LOG.warning("answer of the issuer refused", reason=str(error))
+        return _fail(Refusal.UNVERIFIED, source, deps)
+    return await _sign_in_mapped(identity, claims, pending, source, deps)
+
+
+def _is_other_browser(pending: PendingSignIn, cookie: str | None) -> bool:
+    return cookie is None or digest(cookie) != pending.browser
+
+
+async def _check_issuer(callback: Callback, deps: Deps) -> None:
+    """Raise `InvalidIdTokenError` if another issuer has answered (RFC 9207)."""
+    if callback.issuer is None:
+        is_own = not (await deps.issuer.metadata()).authorization_response_iss_parameter_supported
+    else:
+        is_own = callback.issuer == deps.issuer_url
+    if not is_own:
+        raise InvalidIdTokenError("another issuer in the response")
+
+
+async def _identify(code: str, pending: PendingSignIn, deps: Deps) -> tuple[Identity, Mapping[str, Any]]:
+    id_token = await deps.issuer.redeem(code, verifier=pending.verifier, redirect_uri=deps.redirect_uri)
+    claims = await deps.issuer.verify(id_token)
+    subject = check_claims(
+        claims,
+        issuer=deps.issuer_url,
+        client_id=deps.client_id,
+        nonce=pending.nonce,
+        now_s=deps.sign_in.now_us() / 1_000_000,
+    )
+    return Identity(account=account_of(deps.issuer_url, subject), id_token=id_token), claims
+
+
+async def _sign_in_mapped(
+    identity: Identity, claims: Mapping[str, Any], pending: PendingSignIn, source: str, deps: Deps
+) -> Completed | Refusal:
+    client = _client_of(claims, deps)
+    if client is None:
+        return _fail(Refusal.UNMAPPED, source, deps, account=identity.account)
+    grant = await deps.sign_in.authority.inspect(client.client_id, client.client_secret)
+    if grant is None:
+        _LOG.error("the secret of a mapped client is not accepted", client=client.client_id)
+        return _fail(Refusal.NOT_ACCEPTED, source, deps, account=identity.account)
+    if not grant.scopes:
+        return sign_in.refuse(Refusal.NO_RIGHTS, source, deps.sign_in, account=identity.account)
+    signed_in = await sign_in.begin_session(
+        client.client_id,
+        client.client_secret,
+        grant,
+        source=source,
+        deps=deps.sign_in,
+        replaced=pending.replaced,
+        identity=identity,
+    )
+    return Completed(signed_in, pending.target)
+
+
+def _client_of(claims: Mapping[str, Any], deps: Deps) -> MappedClient | None:
+    """Return the first client of the mapping, in the operator's order, that a value of the claim leads to."""
+    values = set(claim_values(claims, deps.claim))
+    return next((client for value, client in deps.clients.items() if value in values), None)
+
+
+def _fail(refusal: Refusal, source: str, deps: Deps, **details: str) -> Refusal:
+    sign_in.count_failure(None, source, deps.sign_in)
+    return sign_in.refuse(refusal, source, deps.sign_in, **details)
+
+
+async def sign_out_url(session: Session, deps: Deps) -> str | None:
+    """Return where a person signs out at the issuer; None if they did not sign in there, or it does not say where."""
+    if session.identity is None:
+        return None
+    try:
+        metadata = await deps.issuer.metadata()
+    except IssuerError:
+        return None
+    return end_session_url(
+        metadata, client_id=deps.client_id, id_token=session.identity.id_token, return_to=deps.signed_out_uri
+    )
