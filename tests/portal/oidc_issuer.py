@@ -1,6 +1,6 @@
 """An OpenID Connect issuer over HTTP: discovery, authorization, token with PKCE, keys, end of session.
 
-Its person has signed in already: the authorization endpoint leads back at once. Faults are attributes.
+Its person has signed in already: the authorization endpoint leads back at once, or by a link. Faults are attributes.
 """
 
 import base64
@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from html import escape
 from typing import Any
 from urllib.parse import unquote_plus, urlencode
 
@@ -84,9 +85,11 @@ class OidcIssuer:
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     authenticated_by: list[str] = field(default_factory=list)
+    code_bytes: int = 16
+    has_page: bool = False
     url: str = ""
 
-    async def start(self) -> TestServer:
+    async def start(self, host: str = "127.0.0.1") -> TestServer:
         application = web.Application(middlewares=[self._middleware])
         application.add_routes(
             [
@@ -99,7 +102,7 @@ class OidcIssuer:
         )
         server = TestServer(application)
         await server.start_server()
-        self.url = str(server.make_url("")).rstrip("/")
+        self.url = f"http://{host}:{server.port}"
         return server
 
     @web.middleware
@@ -132,11 +135,14 @@ class OidcIssuer:
         assert asked["code_challenge_method"] == "S256"
         assert len(asked["state"]) >= 32
         assert len(asked["nonce"]) >= 32
-        code = secrets.token_urlsafe(16)
+        code = secrets.token_urlsafe(self.code_bytes)
         self.codes[code] = asked
         back = {"code": code, "state": asked["state"], "iss": self.url} | self.callback
         query = urlencode({name: value for name, value in back.items() if value is not None})
-        raise web.HTTPFound(f"{asked['redirect_uri']}?{query}")
+        url = f"{asked['redirect_uri']}?{query}"
+        if self.has_page:
+            return web.Response(text=f'<a href="{escape(url)}">Continue</a>', content_type="text/html")
+        raise web.HTTPFound(url)
 
     async def _issue(self, request: web.Request) -> web.Response:
         form = {name: str(value) for name, value in (await request.post()).items()}

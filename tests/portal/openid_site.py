@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from html import unescape
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import aiohttp
 import pytest
@@ -16,6 +17,10 @@ from tests.portal.site import NOW_US, ORIGIN, Site
 
 START = "/portal/sign-in/start"
 COOKIE, PENDING = "portal-session", "portal-sign-in"
+DATABASE = f"portal-openid-{uuid4().hex[:12]}"
+UNVERIFIED = "This sign-in could not be verified"
+STALE = "This sign-in cannot be completed"
+UNAVAILABLE = "Signing in is temporarily not available"
 OpenOidcSite = Callable[..., Awaitable[Site]]
 
 
@@ -34,17 +39,28 @@ async def issuer() -> AsyncIterator[OidcIssuer]:
 
 @pytest.fixture
 def open_oidc_site(open_site: OpenSite, issuer: OidcIssuer) -> OpenOidcSite:
-    """Open a browser at a new replica of the portal that is configured for the issuer."""
+    """Open a browser at a new replica of the portal that is configured for the issuer.
+
+    All tests have one database, because its indexes take most of the time; the first replica of a test empties it.
+    """
+    is_empty = False
 
     async def open_one(**settings: Any) -> Site:
+        nonlocal is_empty
         configured = {
             "oidc_issuer": issuer.url,
             "oidc_client_id": CLIENT_ID,
             "oidc_client_secret": CLIENT_SECRET,
             "oidc_clients": mapping(**{SUBJECT: CUSTOMER}),
             "oidc_name": "Example & Sons",
+            "mongodb_database": DATABASE,
         }
-        return await open_site(**configured | settings)
+        site = await open_site(**configured | settings)
+        if not is_empty:
+            is_empty = True
+            for name in ("portal_sessions", "portal_pending_sign_ins"):
+                await site.components.mongo.collection(name).delete_many({})
+        return site
 
     return open_one
 
@@ -72,8 +88,13 @@ async def sign_in_at_issuer(url: str) -> str:
 
 
 async def come_back(site: Site, path: str, *, status: int = 200) -> str:
-    """Follow the way back to the portal; return the page."""
-    return await site.text(path, {"Sec-Fetch-Site": "cross-site"}, status=status)
+    """Follow the way back to the portal as a browser does, and return the page.
+
+    Coming from another site, it gets a page that asks once more, now with the strict cookies.
+    """
+    page = await site.text(path, {"Sec-Fetch-Site": "cross-site"})
+    assert 'http-equiv="refresh" content="0"' in page
+    return await site.text(path, {"Sec-Fetch-Site": "same-origin"}, status=status)
 
 
 async def sign_in(site: Site, *, status: int = 200) -> str:
@@ -90,3 +111,12 @@ async def count_sessions(site: Site) -> int:
 def refreshed_to(page: str) -> str:
     """Return where a page leads by itself."""
     return unescape(page.partition('content="0; url=')[2].partition('">')[0])
+
+
+async def assert_refused(site: Site, title: str, status: int) -> None:
+    """Sign in, and see a page that says why not and leads back to the sign-in page."""
+    page = await sign_in(site, status=status)
+    assert title in page
+    assert 'href="/portal/sign-in"' in page
+    assert COOKIE not in site.cookies
+    assert await count_sessions(site) == 0

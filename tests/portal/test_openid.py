@@ -1,11 +1,14 @@
 """Signing in by OpenID Connect, with an issuer over HTTP."""
 
+from functools import partial
 from urllib.parse import parse_qsl, urlsplit
 
+import jwt
 import pytest
 
+from services.portal.adapters.openid_issuer import MAX_LOOKUPS
 from tests.portal.apis import CUSTOMER, OPERATOR, OTHER, RESELLER, Apis
-from tests.portal.oidc_issuer import JWKS, SUBJECT, OidcIssuer, public_jwk, sign
+from tests.portal.oidc_issuer import JWKS, SUBJECT, OidcIssuer, public_jwk, rsa_key, sign
 from tests.portal.openid_site import (
     COOKIE,
     PENDING,
@@ -83,16 +86,33 @@ async def test_two_tabs_may_sign_in_at_once(oidc_site: Site) -> None:
 
 
 async def test_signing_in_ends_the_browsers_earlier_session(oidc_site: Site) -> None:
-    """The strict cookie is not sent on the way back: it is remembered from the way there."""
+    """Old browsers do not say that they come from another site, and withhold the strict cookie."""
     await sign_in(oidc_site)
     first = oidc_site.cookies[COOKIE]
     back = await sign_in_at_issuer(await go_to_issuer(oidc_site))
     pending = oidc_site.cookies[PENDING]
     oidc_site.client.session.cookie_jar.clear()
     oidc_site.set_cookie(PENDING, pending)
-    await come_back(oidc_site, back)
+    await oidc_site.text(back)
     assert oidc_site.cookies[COOKIE] != first
     assert await count_sessions(oidc_site) == 1
+
+
+async def test_signing_in_ends_a_session_that_another_tab_has_begun_meanwhile(oidc_site: Site) -> None:
+    back = await sign_in_at_issuer(await go_to_issuer(oidc_site))
+    async with await oidc_site.sign_in() as response:
+        assert response.status == 303
+    meanwhile = oidc_site.cookies[COOKIE]
+    await come_back(oidc_site, back)
+    assert oidc_site.cookies[COOKIE] != meanwhile
+    assert await count_sessions(oidc_site) == 1
+
+
+async def test_what_comes_from_another_site_uses_nothing_up(oidc_site: Site) -> None:
+    back = await sign_in_at_issuer(await go_to_issuer(oidc_site))
+    await oidc_site.text(back, {"Sec-Fetch-Site": "cross-site"})
+    assert COOKIE not in oidc_site.cookies
+    await come_back(oidc_site, back)
 
 
 @pytest.mark.parametrize("site_of_link", ["cross-site", "same-site"])
@@ -165,12 +185,35 @@ async def test_a_new_key_is_fetched_when_a_token_names_it(oidc_site: Site, issue
     assert issuer.requests.count(JWKS) == 2
 
 
-async def test_unknown_keys_are_looked_for_only_once_in_a_while(oidc_site: Site, issuer: OidcIssuer) -> None:
+async def test_keys_may_be_rotated_twice_in_a_row(oidc_site: Site, issuer: OidcIssuer) -> None:
+    for kid in ("1", "2", "9"):
+        issuer.keys = [public_jwk(kid)]
+        issuer.sign = partial(sign, kid=kid)
+        await sign_in(oidc_site)
+    assert issuer.requests.count(JWKS) == 3
+
+
+async def test_unknown_keys_are_looked_for_only_a_few_times_in_a_minute(oidc_site: Site, issuer: OidcIssuer) -> None:
     await sign_in(oidc_site)
-    issuer.sign = lambda claims: sign(claims, kid="2")
-    for _ in range(3):
+    issuer.sign = partial(sign, kid="2")
+    for _ in range(MAX_LOOKUPS + 2):
         assert "could not be verified" in await sign_in(oidc_site, status=403)
-    assert issuer.requests.count(JWKS) == 2
+    assert issuer.requests.count(JWKS) == 1 + MAX_LOOKUPS
+
+
+@pytest.mark.parametrize("key_id", [{"kid": "1"}, {}], ids=["a key with an id", "a key without one"])
+async def test_the_only_key_needs_no_id(oidc_site: Site, issuer: OidcIssuer, key_id: dict[str, str]) -> None:
+    """OpenID Connect Core, 10.1."""
+    key = public_jwk("1")
+    del key["kid"]
+    issuer.keys = [key | key_id]
+    issuer.sign = lambda claims: jwt.encode(claims, rsa_key("1"), "RS256")
+    await sign_in(oidc_site)
+
+
+async def test_a_long_code_is_passed_on(oidc_site: Site, issuer: OidcIssuer) -> None:
+    issuer.code_bytes = 3_072  # 4,096 characters
+    await sign_in(oidc_site)
 
 
 async def test_es256_is_accepted(oidc_site: Site, issuer: OidcIssuer) -> None:

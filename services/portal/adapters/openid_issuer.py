@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote_plus
 
 import aiohttp
@@ -13,10 +13,12 @@ from aiohttp import hdrs
 from jwt import PyJWK, PyJWS
 from jwt.exceptions import PyJWTError
 
+from services.chassis.http.rate_limit import RateLimit
 from services.chassis.runtime.logs import logger
 from services.chassis.security.jwks import InvalidJwksError, parse_jwks
 from services.portal.domain.openid import (
     ALGORITHMS,
+    InvalidCodeError,
     InvalidIdTokenError,
     InvalidMetadataError,
     IssuerError,
@@ -30,10 +32,12 @@ MAX_ANSWER_BYTES = 256 * 1024
 MAX_TOKEN_CHARACTERS = 16 * 1024
 # Documents are fetched again after this time, so that a key that the issuer has withdrawn is not trusted for longer.
 FRESH_S = 300.0
-# An unknown key is looked for at most this often.
-MIN_LOOKUP_INTERVAL_S = 30.0
+# An issuer may change its keys at any time: how often an unknown one is looked for in any minute.
+MAX_LOOKUPS = 5
+LOOKUP_WINDOW_S = 60.0
 # While the issuer is away, sign-ins are answered at once instead of one after another.
 RETRY_S = 2.0
+UNUSABLE = "the OpenID Connect issuer cannot be used"
 _LOG = logger(__name__)
 
 Keys = Mapping[tuple[str, str], PyJWK]
@@ -72,8 +76,7 @@ class HttpIssuer:
         self._issuer, self._client_id, self._client_secret = issuer, client_id, client_secret
         self._metadata, self._keys = _Cached(monotonic), _Cached(monotonic)
         self._session: aiohttp.ClientSession | None = None
-        self._monotonic = monotonic
-        self._looked_up_at = float("-inf")
+        self._lookups = RateLimit(window_s=LOOKUP_WINDOW_S, clock=monotonic)
         self._jws = PyJWS(algorithms=list(ALGORITHMS))
 
     async def start(self) -> None:
@@ -99,7 +102,7 @@ class HttpIssuer:
             cached.store(await fetch())
         except IssuerError as error:
             cached.fail()
-            _LOG.warning("the OpenID Connect issuer cannot be used", issuer=self._issuer, reason=str(error))
+            self._report(error)
             raise
 
     async def _fetch_metadata(self) -> Metadata:
@@ -107,7 +110,7 @@ class HttpIssuer:
         try:
             metadata = msgspec.json.decode(body, type=Metadata)
             check_metadata(metadata, self._issuer)
-        except (msgspec.MsgspecError, ValueError):
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             raise IssuerError(f"no discovery document, but status {status}") from None
         except InvalidMetadataError as error:
             raise IssuerError(str(error)) from None
@@ -121,14 +124,21 @@ class HttpIssuer:
             "redirect_uri": redirect_uri,
             "code_verifier": verifier,
         }
+        try:
+            return await self._request_id_token(metadata, form)
+        except IssuerError as error:
+            self._report(error)
+            raise
+
+    async def _request_id_token(self, metadata: Metadata, form: dict[str, str]) -> str:
         headers, form = self._authenticate(metadata, form)
         status, body = await self._request("POST", metadata.token_endpoint, data=form, headers=headers)
-        answer = _parse_object(body)
+        answer = _parse_object(body) or {}
         if status != 200:
-            self._raise_refused(status, answer)
+            _raise_refused(status, answer.get("error"))
         id_token = answer.get("id_token")
         if not isinstance(id_token, str):
-            raise InvalidIdTokenError("no ID token")
+            raise IssuerError("its token endpoint answers without an ID token")
         return id_token
 
     def _authenticate(self, metadata: Metadata, form: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -141,14 +151,8 @@ class HttpIssuer:
         credentials = aiohttp.encode_basic_auth(quote_plus(self._client_id), quote_plus(self._client_secret))
         return {hdrs.AUTHORIZATION: credentials}, form
 
-    def _raise_refused(self, status: int, answer: Mapping[str, Any]) -> None:
-        if status == 400 and answer.get("error") == "invalid_grant":
-            raise InvalidIdTokenError("the code is not accepted")
-        # Its description may quote what was sent.
-        error = answer.get("error")
-        reason = error if error in ("invalid_client", "invalid_request", "unauthorized_client") else "no error code"
-        _LOG.error("the token endpoint refuses the portal", issuer=self._issuer, status=status, reason=reason)
-        raise IssuerError(f"its token endpoint answers with status {status}")
+    def _report(self, error: IssuerError) -> None:
+        _LOG.warning(UNUSABLE, issuer=self._issuer, reason=str(error))
 
     async def verify(self, id_token: str) -> Mapping[str, Any]:
         algorithm, kid = self._parse_header(id_token)
@@ -159,39 +163,36 @@ class HttpIssuer:
             payload: bytes = self._jws.decode(id_token, key, algorithms=[algorithm])
         except (PyJWTError, ValueError):
             raise InvalidIdTokenError("an invalid signature") from None
-        return _parse_object(payload)
+        claims = _parse_object(payload)
+        if claims is None:
+            raise InvalidIdTokenError("not a JSON object")
+        return claims
 
-    def _parse_header(self, id_token: str) -> tuple[str, str]:
+    def _parse_header(self, id_token: str) -> tuple[str, str | None]:
         if len(id_token) > MAX_TOKEN_CHARACTERS:
             raise InvalidIdTokenError("too long")
         try:
             header = self._jws.get_unverified_header(id_token)
-        except (PyJWTError, ValueError):
+        except (PyJWTError, ValueError, RecursionError):
             raise InvalidIdTokenError("not a signed token") from None
         algorithm, kid = header.get("alg"), header.get("kid")
         if algorithm not in ALGORITHMS:
             raise InvalidIdTokenError("another algorithm")
-        if not isinstance(kid, str):
-            raise InvalidIdTokenError("no key id")
         return algorithm, kid
 
-    async def _key(self, algorithm: str, kid: str) -> PyJWK | None:
+    async def _key(self, algorithm: str, kid: str | None) -> PyJWK | None:
         cached = self._keys
         async with cached.lock:
-            if cached.age_s >= FRESH_S or ((algorithm, kid) not in cached.value and self._may_look_up()):
+            if cached.age_s >= FRESH_S or (_select(cached.value, algorithm, kid) is None and self._may_look_up()):
                 await self._refresh(cached, self._fetch_keys)
-            keys: Keys = cached.value
-            return keys.get((algorithm, kid))
+            return _select(cached.value, algorithm, kid)
 
     def _may_look_up(self) -> bool:
-        now = self._monotonic()
-        if now - self._looked_up_at < MIN_LOOKUP_INTERVAL_S:
-            return False
-        self._looked_up_at = now
-        return True
+        return self._lookups.acquire("keys", limit=MAX_LOOKUPS).allowed
 
     async def _fetch_keys(self) -> Keys:
         _, body = await self._request("GET", (await self.metadata()).jwks_uri)
+        body = _with_key_id(body)
         keys: dict[tuple[str, str], PyJWK] = {}
         for algorithm in ALGORITHMS:
             try:
@@ -221,6 +222,14 @@ class HttpIssuer:
         return response.status, body
 
 
+def _raise_refused(status: int, error: object) -> NoReturn:
+    if error == "invalid_grant":
+        raise InvalidCodeError
+    # Others are not logged: a text of the issuer may quote what was sent.
+    known = error if error in ("invalid_client", "invalid_request", "unauthorized_client") else "no known error"
+    raise IssuerError(f"its token endpoint answers with status {status}, {known}")
+
+
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_any():
@@ -230,11 +239,24 @@ async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _parse_object(body: bytes) -> Mapping[str, Any]:
+def _parse_object(body: bytes) -> Mapping[str, Any] | None:
     try:
         parsed = json.loads(body)
     except (ValueError, RecursionError):
-        parsed = None
-    if not isinstance(parsed, dict):
-        raise InvalidIdTokenError("not a JSON object")
-    return parsed
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _with_key_id(body: bytes) -> bytes:
+    """Return a key set in which the only key has an id: it needs none (OpenID Connect Core, 10.1)."""
+    match _parse_object(body):
+        case {"keys": [dict(key)]}:
+            return json.dumps({"keys": [{"kid": "", **key}]}).encode()
+    return body
+
+
+def _select(keys: Keys, algorithm: str, kid: str | None) -> PyJWK | None:
+    """Return the key of a token. Without an id in the token, that is the only key, or none."""
+    if kid is not None:
+        return keys.get((algorithm, kid))
+    return next((key for (fits, _), key in keys.items() if fits == algorithm), None) if len(keys) == 1 else None

@@ -13,11 +13,9 @@ from msgspec import Struct
 from services.portal.domain.origins import is_loopback
 
 ALGORITHMS = ("RS256", "ES256")
-# Between pressing the button and coming back; the issuer may ask for a second factor.
-PENDING_US = 10 * 60_000_000
+# Between pressing the button and coming back; the issuer may ask for a second factor. An ID token is not older.
+PENDING_S = 600
 LEEWAY_S = 60
-# An ID token is issued for this sign-in, so it cannot be older than that.
-MAX_AGE_S = PENDING_US // 1_000_000
 MAX_TIME_S = 1e11
 MAX_SUBJECT_CHARACTERS = 255
 MAX_HINT_CHARACTERS = 4_096
@@ -26,6 +24,10 @@ _ACCOUNT_DIGITS = 16
 
 class InvalidIdTokenError(Exception):
     """An ID token does not hold. The text says why, and quotes nothing of it."""
+
+
+class InvalidCodeError(Exception):
+    """The issuer does not accept a code: it is too old, was used before, or is of another sign-in."""
 
 
 class InvalidMetadataError(Exception):
@@ -99,12 +101,16 @@ def digest(secret: str) -> str:
 
 def is_safe_url(url: str) -> bool:
     """Whether secrets may be sent there: by https, or to this machine."""
+    is_clean = url.isascii() and url.isprintable() and not {" ", "#"} & set(url)
     try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
+        scheme, host = urlsplit(url).scheme, _host(url)
     except ValueError:
         return False
-    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
+    return is_clean and bool(host) and (scheme == "https" or (scheme == "http" and is_loopback(host)))
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or ""
 
 
 def check_metadata(metadata: Metadata, issuer: str) -> None:
@@ -113,10 +119,15 @@ def check_metadata(metadata: Metadata, issuer: str) -> None:
         raise InvalidMetadataError("the document names another issuer")
     endpoints = (metadata.authorization_endpoint, metadata.token_endpoint, metadata.jwks_uri)
     optional = (metadata.end_session_endpoint,) if metadata.end_session_endpoint else ()
-    if not all(is_safe_url(url) for url in (*endpoints, *optional)):
-        raise InvalidMetadataError("an endpoint is not https")
+    if not all(_is_endpoint(url, issuer) for url in (*endpoints, *optional)):
+        raise InvalidMetadataError("an endpoint is not https, or leads to this machine")
     if "S256" not in metadata.code_challenge_methods_supported:
         raise InvalidMetadataError("PKCE with S256 is not supported")
+
+
+def _is_endpoint(url: str, issuer: str) -> bool:
+    """Whether a document of the issuer may lead there: to services of this machine, only an issuer on it may."""
+    return is_safe_url(url) and (is_loopback(_host(issuer)) or not is_loopback(_host(url)))
 
 
 def authorization_url(
@@ -178,7 +189,7 @@ def _check_times(claims: Mapping[str, Any], now_s: float) -> None:
         raise InvalidIdTokenError("expired")
     if max(issued, not_before) - LEEWAY_S > now_s:
         raise InvalidIdTokenError("not valid yet")
-    if issued + MAX_AGE_S + LEEWAY_S <= now_s:
+    if issued + PENDING_S + LEEWAY_S <= now_s:
         raise InvalidIdTokenError("issued too long ago")
 
 

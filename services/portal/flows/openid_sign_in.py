@@ -1,12 +1,13 @@
 """Signing in by OpenID Connect: a person of an issuer becomes the client to which the operator has mapped them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from services.chassis.runtime.logs import logger
 from services.portal.domain.openid import (
-    PENDING_US,
+    PENDING_S,
+    InvalidCodeError,
     InvalidIdTokenError,
     IssuerError,
     MappedClient,
@@ -35,7 +36,7 @@ class Issuer(Protocol):
         """Return the checked discovery document."""
 
     async def redeem(self, code: str, *, verifier: str, redirect_uri: str) -> str:
-        """Return the ID token for a code; raises `InvalidIdTokenError` if the issuer does not accept the code."""
+        """Return the ID token for a code; raises `InvalidCodeError`."""
 
     async def verify(self, id_token: str) -> Mapping[str, Any]:
         """Return the claims of a token that is signed by the issuer; raises `InvalidIdTokenError`."""
@@ -110,7 +111,7 @@ async def begin(*, target: str, cookie: str | None, replaced: str | None, source
         verifier=deps.new_secret(),
         target=target,
         replaced=replaced,
-        expires_us=deps.sign_in.now_us() + PENDING_US,
+        expires_us=deps.sign_in.now_us() + PENDING_S * 1_000_000,
     )
     await deps.pending.add(pending)
     url = authorization_url(
@@ -128,26 +129,41 @@ def _may_begin(source: str, deps: sign_in.Deps) -> bool:
     return deps.failures.acquire(f"begun:{source}", limit=BEGUN_PER_FAILURE * deps.max_failures).allowed
 
 
-async def complete(callback: Callback, *, cookie: str | None, source: str, deps: Deps) -> Completed | Refusal:
-    """Begin the session of the person who comes back from the issuer. Raises `IssuerError`, `UnavailableError`."""
+async def complete(
+    callback: Callback, *, cookie: str | None, current: str | None, source: str, deps: Deps
+) -> Completed | Refusal:
+    """Begin the session of the person who comes back from the issuer, and end `current`, which the browser has now.
+
+    Only what the issuer has said and does not hold counts as a failure of the address: anybody can send a browser back
+    with nothing, and people of one office may have one address. Raises `IssuerError`, `UnavailableError`.
+    """
     if sign_in.is_throttled(None, source, deps.sign_in):
         return sign_in.refuse(Refusal.THROTTLED, source, deps.sign_in)
-    pending = await deps.pending.take(digest(callback.state))
-    if pending is None or deps.sign_in.now_us() >= pending.expires_us or _is_other_browser(pending, cookie):
-        return _fail(Refusal.STALE, source, deps)
+    pending = await _take(callback.state, cookie, deps)
+    if pending is None:
+        return sign_in.refuse(Refusal.STALE, source, deps.sign_in)
     try:
         await _check_issuer(callback, deps)
         if callback.error:
-            return _fail(Refusal.DENIED, source, deps)
+            return sign_in.refuse(Refusal.DENIED, source, deps.sign_in)
         identity, claims = await _identify(callback.code, pending, deps)
+    except InvalidCodeError:
+        return sign_in.refuse(Refusal.STALE, source, deps.sign_in)
     except InvalidIdTokenError as error:
         _LOG.warning("answer of the issuer refused", reason=str(error))
-        return _fail(Refusal.UNVERIFIED, source, deps)
-    return await _sign_in_mapped(identity, claims, pending, source, deps)
+        sign_in.count_failure(None, source, deps.sign_in)
+        return sign_in.refuse(Refusal.UNVERIFIED, source, deps.sign_in)
+    return await _sign_in_mapped(
+        identity, claims, target=pending.target, replaced=(pending.replaced, current), source=source, deps=deps
+    )
 
 
-def _is_other_browser(pending: PendingSignIn, cookie: str | None) -> bool:
-    return cookie is None or digest(cookie) != pending.browser
+async def _take(state: str, cookie: str | None, deps: Deps) -> PendingSignIn | None:
+    """Return and delete a sign-in that the browser has begun."""
+    pending = None if cookie is None else await deps.pending.take(digest(state))
+    if pending is None or cookie is None or digest(cookie) != pending.browser:
+        return None
+    return pending if deps.sign_in.now_us() < pending.expires_us else None
 
 
 async def _check_issuer(callback: Callback, deps: Deps) -> None:
@@ -174,15 +190,21 @@ async def _identify(code: str, pending: PendingSignIn, deps: Deps) -> tuple[Iden
 
 
 async def _sign_in_mapped(
-    identity: Identity, claims: Mapping[str, Any], pending: PendingSignIn, source: str, deps: Deps
+    identity: Identity,
+    claims: Mapping[str, Any],
+    *,
+    target: str,
+    replaced: Collection[str | None],
+    source: str,
+    deps: Deps,
 ) -> Completed | Refusal:
     client = _client_of(claims, deps)
     if client is None:
-        return _fail(Refusal.UNMAPPED, source, deps, account=identity.account)
+        return sign_in.refuse(Refusal.UNMAPPED, source, deps.sign_in, account=identity.account)
     grant = await deps.sign_in.authority.inspect(client.client_id, client.client_secret)
     if grant is None:
         _LOG.error("the secret of a mapped client is not accepted", client=client.client_id)
-        return _fail(Refusal.NOT_ACCEPTED, source, deps, account=identity.account)
+        return sign_in.refuse(Refusal.NOT_ACCEPTED, source, deps.sign_in, account=identity.account)
     if not grant.scopes:
         return sign_in.refuse(Refusal.NO_RIGHTS, source, deps.sign_in, account=identity.account)
     signed_in = await sign_in.begin_session(
@@ -191,21 +213,16 @@ async def _sign_in_mapped(
         grant,
         source=source,
         deps=deps.sign_in,
-        replaced=pending.replaced,
+        replaced=replaced,
         identity=identity,
     )
-    return Completed(signed_in, pending.target)
+    return Completed(signed_in, target)
 
 
 def _client_of(claims: Mapping[str, Any], deps: Deps) -> MappedClient | None:
     """Return the first client of the mapping, in the operator's order, that a value of the claim leads to."""
     values = set(claim_values(claims, deps.claim))
     return next((client for value, client in deps.clients.items() if value in values), None)
-
-
-def _fail(refusal: Refusal, source: str, deps: Deps, **details: str) -> Refusal:
-    sign_in.count_failure(None, source, deps.sign_in)
-    return sign_in.refuse(refusal, source, deps.sign_in, **details)
 
 
 async def sign_out_url(session: Session, deps: Deps) -> str | None:

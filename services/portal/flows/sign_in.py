@@ -1,7 +1,7 @@
 """Signing in and out."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -60,7 +60,7 @@ def session_id_of(cookie: str) -> str:
 async def sign_in(
     client_id: str, client_secret: str, *, source: str, deps: Deps, replaced: str | None = None
 ) -> SignedIn | Refusal:
-    """Begin a session, always with a new id, and end the one whose id is `replaced`. Raises `UnavailableError`."""
+    """Begin a session, always with a new id, and end the browser's earlier one. Raises `UnavailableError`."""
     if is_throttled(client_id, source, deps):
         return refuse(Refusal.THROTTLED, source, deps)
     is_possible = (
@@ -72,7 +72,7 @@ async def sign_in(
         return refuse(Refusal.WRONG, source, deps)
     if not grant.scopes:
         return refuse(Refusal.NO_RIGHTS, source, deps)
-    return await begin_session(client_id, client_secret, grant, source=source, deps=deps, replaced=replaced)
+    return await begin_session(client_id, client_secret, grant, source=source, deps=deps, replaced=(replaced,))
 
 
 async def begin_session(
@@ -82,12 +82,13 @@ async def begin_session(
     *,
     source: str,
     deps: Deps,
-    replaced: str | None = None,
+    replaced: Collection[str | None] = (),
     identity: Identity | None = None,
 ) -> SignedIn:
-    """Begin a session of a client that auth has accepted. Raises `UnavailableError`."""
-    if replaced is not None:
-        await _end_replaced(replaced, source, deps)
+    """Begin a session of a client that auth has accepted, and end `replaced`. Raises `UnavailableError`."""
+    for session_id in set(replaced):
+        if session_id is not None:
+            await _end_replaced(session_id, source, deps)
     cookie, now_us = deps.new_secret(), deps.now_us()
     session = Session(
         id=session_id_of(cookie),

@@ -6,17 +6,18 @@ from urllib.parse import urlencode
 
 from aiohttp import hdrs, web
 
-from services.portal.domain.openid import PENDING_US, IssuerError
+from services.portal.domain.openid import PENDING_S, IssuerError
 from services.portal.domain.origins import own_path
 from services.portal.domain.session import Session
 from services.portal.flows import openid_sign_in as flow
 from services.portal.flows.openid_sign_in import Begun, Callback, Completed
 from services.portal.flows.sign_in import Refusal
-from services.portal.http.pages import SIGN_IN, Pages
+from services.portal.http.pages import SIGN_IN, ComeAgainError, Pages
 from services.portal.http.visits import PageError
 
 START, CALLBACK = "/portal/sign-in/start", "/portal/sign-in/callback"
-MAX_PARAMETER_CHARACTERS = 2_048
+# Some issuers send codes that are tokens.
+MAX_PARAMETER_CHARACTERS = 4_096
 RETRY_AFTER_S = 5
 _BACK = ("Sign in", SIGN_IN)
 # Status, title, and what to do.
@@ -103,16 +104,20 @@ class OpenIdPages:
         if not isinstance(begun, Begun):
             raise _refused(begun)
         response = web.Response(status=303, headers={hdrs.LOCATION: begun.url, hdrs.CACHE_CONTROL: "no-store"})
-        cookies.set_pending(response, begun.cookie, max_age_s=PENDING_US // 1_000_000)
+        cookies.set_pending(response, begun.cookie, max_age_s=PENDING_S)
         return response
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         """Begin a session, with a new id whatever cookie came."""
+        if request.headers.get("Sec-Fetch-Site") == "cross-site":
+            # The session that the browser has by now is to be ended, and its cookie comes with a page of ours only.
+            raise ComeAgainError
         cookies = self._pages.cookies
         try:
             completed = await flow.complete(
                 _parse_callback(request),
                 cookie=cookies.get(request, cookies.pending),
+                current=self._pages.session_id_of(request),
                 source=self._pages.source_of(request),
                 deps=self._deps,
             )

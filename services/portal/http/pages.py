@@ -152,7 +152,7 @@ class Pages:
             raise PageError(401, "You are signed out", "Sign in to go on.", back=("Sign in", SIGN_IN))
         if request.headers.get("Sec-Fetch-Site") == "cross-site" and request.method == "GET":
             # A link on another site: browsers withhold the cookie until a page of ours asks again.
-            raise _ComeAgainError
+            raise ComeAgainError
         is_page = request.method == "GET" and request.path != HOME
         target = f"?next={quote(request.rel_url.raw_path_qs, safe='')}" if is_page else ""
         raise web.HTTPSeeOther(SIGN_IN + target)
@@ -193,7 +193,7 @@ class Pages:
         return get_source_address(request, self._proxies)
 
     async def _error_response(self, request: web.Request, error: Exception) -> web.Response:
-        if isinstance(error, _ComeAgainError):
+        if isinstance(error, ComeAgainError):
             return self.bare_page(request, "come_again.html", target=request.rel_url.raw_path_qs)
         if isinstance(error, NotAllowedError) and error.status == 401:
             return await self._end_session(request)
@@ -219,7 +219,7 @@ class Pages:
         return response
 
 
-class _ComeAgainError(Exception):
+class ComeAgainError(Exception):
     """The page must be asked for once more, by a page of ours."""
 
 

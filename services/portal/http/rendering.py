@@ -2,11 +2,12 @@
 
 import gzip
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from aiohttp import hdrs, web
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from services.portal.http.static import StaticFiles, accepts_gzip
 
@@ -30,25 +31,31 @@ MIN_COMPRESSED_BYTES = 1_024
 _COMPRESSION_LEVEL = 5
 
 
+@cache
+def _load_templates() -> Mapping[str, Template]:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.globals["zip"] = zip
+    return {name: environment.get_template(name) for name in environment.list_templates()}
+
+
 class Renderer:
     """Renders templates of `templates/`: autoescaped, and an undefined name is an error."""
 
     def __init__(self, static: StaticFiles) -> None:
-        self._environment = Environment(
-            loader=FileSystemLoader(TEMPLATES),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-        )
-        self._environment.globals |= {"static": static.url, "zip": zip}
+        self._static = static
         # All of them now: a process that lacks one must not start, and a release must not replace them under it.
-        self._templates = {name: self._environment.get_template(name) for name in self._environment.list_templates()}
+        self._templates = _load_templates()
 
     def render(self, template: str, context: Mapping[str, Any]) -> str:
         """Return a page."""
-        return self._templates[template].render(context)
+        return self._templates[template].render(context, static=self._static.url)
 
     def respond(
         self,
