@@ -65,8 +65,8 @@ class Settings(ServiceSettings, ApiSettings, MongoSettings, ProxySettings):
     oidc_claim: str = Field(
         "sub",
         min_length=1,
-        description="Claim of the ID token by which people are mapped to clients, such as `groups`; `email` counts "
-        "only with `email_verified`.",
+        description="Claim of the ID token by which people are mapped to clients, such as `groups`; one that they "
+        "cannot change themselves. `email` counts only with `email_verified`.",
     )
     oidc_clients: SecretStr = Field(
         SecretStr(""),

@@ -1,16 +1,20 @@
 """One sandbox with seeded data, and one Chromium, for all of these tests. Without Chromium they are skipped."""
 
 import asyncio
+import json
 import os
 import shutil
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.browser.page_cases import CUSTOMER
 from tests.browser.screen import Screens
 from tests.browser.seed import sow
 from tests.e2e.installation import Installation
+from tests.portal.oidc_issuer import CLIENT_ID, CLIENT_SECRET, SUBJECT, OidcIssuer
 
 playwright_api = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
 
@@ -47,9 +51,26 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
-def installation(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+async def openid_issuer(chromium: str) -> AsyncIterator[OidcIssuer]:
+    """An issuer whose people are the customer. To a browser it is another site than the portal: its host differs."""
     del chromium  # without it, nothing has to start
-    made = Installation(tmp_path_factory.mktemp("sandbox"))
+    issuer = OidcIssuer(now_s=time.time, has_page=True)
+    server = await issuer.start("localhost")
+    yield issuer
+    await server.close()
+
+
+@pytest.fixture(scope="session")
+def installation(openid_issuer: OidcIssuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    client_id, client_secret = CUSTOMER
+    settings = {
+        "OIDC_ISSUER": openid_issuer.url,
+        "OIDC_CLIENT_ID": CLIENT_ID,
+        "OIDC_CLIENT_SECRET": CLIENT_SECRET,
+        "OIDC_CLIENTS": json.dumps({SUBJECT: {"client_id": client_id, "client_secret": client_secret}}),
+        "OIDC_NAME": "Example & Sons",
+    }
+    made = Installation(tmp_path_factory.mktemp("sandbox"), settings)
     made.run("up", "--port", "0", within_s=240)
     yield made
     made.run("down")

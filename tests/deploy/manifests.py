@@ -14,6 +14,11 @@ K8S = REPOSITORY / "deploy" / "k8s"
 OVERLAYS = ("dev", "prod")
 WORKLOADS = ("Deployment", "Job")
 
+# The oldest release with all features used here (a preStop sleep without a shell).
+KUBERNETES = "1.33"
+# Kinds with custom definitions, which the offline schemas lack.
+CUSTOM = ("kafka.strimzi.io/", "keda.sh/", "monitoring.coreos.com/")
+
 Object = dict[str, Any]
 
 
@@ -25,7 +30,7 @@ def find_program(name: str) -> str:
 
 @cache
 def render(overlay: str) -> str:
-    """Return the output of `kubectl kustomize` for an overlay."""
+    """Return the output of `kubectl kustomize` for an overlay, or for a directory elsewhere."""
     done = subprocess.run(
         [find_program("kubectl"), "kustomize", str(K8S / "overlays" / overlay)],
         capture_output=True,
@@ -41,6 +46,22 @@ def render(overlay: str) -> str:
 def objects(overlay: str) -> tuple[Object, ...]:
     """Return all objects of an overlay."""
     return tuple(found for found in yaml.safe_load_all(render(overlay)) if found)
+
+
+def assert_valid(overlay: str, directory: Path) -> None:
+    """Fail unless Kubernetes would take the objects of an overlay; writes them to the directory."""
+    known = [one for one in objects(overlay) if not one["apiVersion"].startswith(CUSTOM)]
+    path = directory / "objects.yaml"
+    path.write_text(yaml.safe_dump_all(known), encoding="utf-8")
+    done = subprocess.run(
+        [find_program("kubernetes-validate"), "-k", KUBERNETES, "--strict", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ERROR" not in done.stdout + done.stderr
 
 
 def by_kind(overlay: str, *kinds: str) -> dict[str, Object]:

@@ -1,12 +1,10 @@
 """The manifests by themselves: valid, restricted, and without dangling references."""
 
-import subprocess
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from services.fulfilment.http.body import MAX_BODY_BYTES
 from services.webhooks.domain.address import describe_refusal
@@ -15,23 +13,19 @@ from tests.deploy.manifests import (
     REPOSITORY,
     WORKLOADS,
     Object,
+    assert_valid,
     by_kind,
     container_spec,
     environment,
-    find_program,
     objects,
     pod_spec,
     render,
 )
 from tests.deploy.service_settings import KAFKA_NAMES, NAMES
 
-# The oldest release with all features used here (a preStop sleep without a shell).
-KUBERNETES = "1.33"
 DRAIN_S, PAUSE_S = 10, 5
 PROBES = ("startupProbe", "livenessProbe")
 MIN_START_S, MIN_STALL_S = 60, 60
-# Kinds with custom definitions, which the offline schemas lack.
-CUSTOM = ("kafka.strimzi.io/", "keda.sh/", "monitoring.coreos.com/")
 # Secrets that are not in the manifests: created by the operator (deploy/README.md), Strimzi or cert-manager.
 EXTERNAL_SECRETS = {"tillstream-keys", "tillstream-mongodb", "tillstream-cluster-ca-cert", "tillstream-tls"}
 
@@ -44,18 +38,7 @@ def workloads(overlay: str) -> list[Object]:
 
 @each_overlay
 def test_kubernetes_would_take_it(overlay: str, tmp_path: Path) -> None:
-    known = [one for one in objects(overlay) if not one["apiVersion"].startswith(CUSTOM)]
-    path = tmp_path / f"{overlay}.yaml"
-    path.write_text(yaml.safe_dump_all(known), encoding="utf-8")
-    done = subprocess.run(
-        [find_program("kubernetes-validate"), "-k", KUBERNETES, "--strict", str(path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "ERROR" not in done.stdout + done.stderr
+    assert_valid(overlay, tmp_path)
 
 
 @each_overlay

@@ -73,7 +73,9 @@ def test_compose_tells_a_service_what_the_sandbox_tells_it(service: str) -> None
     in_compose = setting_names(compose.environment(service))
     assert not in_sandbox - in_compose
     additional = {"LOG_LEVEL", "SCHEMA_REGISTRY_URL", "TRUSTED_PROXIES", "RATE_LIMIT_URL"}
-    assert in_compose - in_sandbox <= additional
+    openid_connect = {name for name in settings_fields(service) if name.startswith("OIDC_")}
+    assert in_compose - in_sandbox <= additional | openid_connect
+    assert openid_connect <= in_compose
 
 
 @each_service

@@ -276,11 +276,15 @@ async def test_sign_ins_are_audited_by_a_pseudonym(oidc_site: Site, issuer: Oidc
     audit = FakeAuditLog()
     object.__setattr__(oidc_site.components.sign_in, "audit", audit)
     await sign_in(oidc_site)
+    token = await oidc_site.form_token("/portal/jobs")
+    async with await oidc_site.post("/portal/sign-out", {"form_token": token}) as response:
+        assert response.status == 200
     issuer.claims["sub"] = "another-canary"
     await sign_in(oidc_site, status=403)
-    first, second = audit.lines
+    first, ended, second = audit.lines
     assert (first["action"], first["actor"], first["source"]) == ("signed in", CUSTOMER, "127.0.0.1")
     assert (second["action"], second["actor"], second["reason"]) == ("sign-in refused", "unknown client", "unmapped")
+    assert (ended["action"], ended["actor"], ended["account"]) == ("signed out", CUSTOMER, first["account"])
     accounts = [str(first["account"]), str(second["account"])]
     assert [len(account) for account in accounts] == [ACCOUNT_DIGITS] * 2
     assert len(set(accounts)) == 2

@@ -108,7 +108,7 @@ def _tampered(claims: dict[str, Any]) -> str:
 
 
 TOKENS: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "alg none": lambda claims: jwt.encode(claims, None, algorithm="none", headers={"kid": "1"}),
+    "alg none": lambda claims: jwt.encode(claims, "", algorithm="none", headers={"kid": "1"}),
     "HS256 with the public key": lambda claims: sign_with_hmac(claims, public_pem()),
     "HS256 with the portal's secret": lambda claims: sign_with_hmac(claims, CLIENT_SECRET.encode()),
     "an unknown key": lambda claims: sign(claims, kid="unknown"),
@@ -259,12 +259,12 @@ async def test_ways_back_that_prove_nothing_do_not_lock_out_an_address(
     for _ in range(2):
         await come_back(site, "/portal/sign-in/callback?code=x&state=y", status=400)
     await go_to_issuer(site)
-    for callback, status in (
+    ways: list[tuple[dict[str, str | None], int]] = [
         ({"state": "x"}, 400),
         ({"code": "used"}, 400),
         ({"code": None, "error": "access_denied"}, 403),
-    ):
-        issuer.callback = callback
+    ]
+    for issuer.callback, status in ways:
         await sign_in(site, status=status)
     issuer.callback = {}
     issuer.claims["sub"] = "not mapped"

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -68,8 +69,8 @@ ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri", "end_sessio
 
 def documents(issuer: str, endpoint: str) -> list[Metadata]:
     """Return documents of the issuer, each with one endpoint that differs."""
-    good = dict.fromkeys(ENDPOINTS, issuer)
-    return [Metadata(issuer=issuer, **good | {name: endpoint}) for name in ENDPOINTS]
+    good = dict.fromkeys(("issuer", *ENDPOINTS), issuer)
+    return [msgspec.convert(good | {name: endpoint}, Metadata) for name in ENDPOINTS]
 
 
 @pytest.mark.parametrize(("issuer_url", "endpoint"), LEADING)

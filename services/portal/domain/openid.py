@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -193,7 +193,7 @@ def _check_times(claims: Mapping[str, Any], now_s: float) -> None:
         raise InvalidIdTokenError("issued too long ago")
 
 
-def _is_time(value: object) -> bool:
+def _is_time(value: object) -> TypeGuard[float]:
     # JSON readers accept NaN and Infinity: neither is below a bound.
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_TIME_S
 

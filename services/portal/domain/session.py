@@ -62,6 +62,12 @@ class Session(Struct, frozen=True, kw_only=True):
         """When the session ends unless it is used before."""
         return min(self.created_us + LIFETIME_US, self.seen_us + IDLE_US)
 
+    @property
+    def audit_details(self) -> dict[str, int | str]:
+        """What lines of the audit log say of a session besides its client: the site, and the person's pseudonym."""
+        person = {} if self.identity is None else {"account": self.identity.account}
+        return {"site": self.grant.site, **person}
+
     def may(self, scope: str) -> bool:
         """Whether the client has a scope."""
         return scope in self.grant.scopes

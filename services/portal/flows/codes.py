@@ -69,7 +69,7 @@ async def show_codes(
             "codes shown",
             actor=session.client_id,
             source=source,
-            site=session.grant.site,
+            **session.audit_details,
             transactionId=found.transaction_id,
             codes=shown.disclosed_count,
         )

@@ -132,7 +132,7 @@ async def send(
         "request sent from the portal",
         actor=session.client_id,
         source=source,
-        site=session.grant.site,
+        **session.audit_details,
         operation=f"{document.name}.{operation.id}",
         status=response.status,
     )

@@ -101,8 +101,7 @@ async def begin_session(
     )
     await deps.sessions.add(session)
     metrics.SIGN_INS.labels("signed_in").inc()
-    details = {} if identity is None else {"account": identity.account}
-    deps.audit.record("signed in", actor=client_id, source=source, site=grant.site, **details)
+    deps.audit.record("signed in", actor=client_id, source=source, **session.audit_details)
     return SignedIn(cookie, session)
 
 
@@ -126,20 +125,25 @@ async def find_session(cookie: str, deps: Deps, *, is_used: bool) -> Session | N
 async def sign_out(session: Session, *, source: str, deps: Deps) -> None:
     """End a session, in all tabs and on all replicas. Raises `UnavailableError`."""
     if await _end(session.id, "signed_out", deps):
-        deps.audit.record("signed out", actor=session.client_id, source=source, site=session.grant.site)
+        deps.audit.record("signed out", actor=session.client_id, source=source, **session.audit_details)
 
 
 async def end_refused_session(session: Session, *, source: str, deps: Deps) -> None:
     """End a session whose credentials auth no longer accepts. Raises `UnavailableError`."""
     if await _end(session.id, "revoked", deps):
-        deps.audit.record("session ended", actor=session.client_id, source=source, reason="revoked")
+        _audit_end(session, source, "revoked", deps)
 
 
 async def _end_replaced(session_id: str, source: str, deps: Deps) -> None:
     """End the browser's earlier session: its cookie is about to be overwritten, so nobody could sign it out."""
     session = await deps.sessions.find(session_id)
     if session is not None and await _end(session.id, "replaced", deps):
-        deps.audit.record("session ended", actor=session.client_id, source=source, reason="replaced")
+        _audit_end(session, source, "replaced", deps)
+
+
+def _audit_end(session: Session, source: str, reason: str, deps: Deps) -> None:
+    details = session.audit_details
+    deps.audit.record("session ended", actor=session.client_id, source=source, reason=reason, **details)
 
 
 async def _end(session_id: str, reason: str, deps: Deps) -> bool:
