@@ -145,6 +145,15 @@ async def test_an_issuer_that_is_not_there_is_asked_only_now_and_then(open_oidc_
         assert response.status == 303
 
 
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://127.0.0.1:1/", "https://127.0.0.1:99999/", f"https://{'a' * 64}.example/", "https://127.0.0.1:1/"],
+)
+async def test_an_endpoint_that_leads_nowhere(oidc_site: Site, issuer: OidcIssuer, endpoint: str) -> None:
+    issuer.metadata["token_endpoint"] = endpoint
+    await assert_refused(oidc_site, UNAVAILABLE, 503)
+
+
 async def test_an_issuer_that_hangs(oidc_site: Site, issuer: OidcIssuer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openid_issuer, "TIMEOUT_S", 0.1)
     async with await asyncio.start_server(_read_until_the_end, "127.0.0.1", 0) as server:

@@ -215,7 +215,7 @@ class HttpIssuer:
         try:
             async with self._session.request(method, url, allow_redirects=False, **options) as response:
                 body = await _read_bounded(response)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise IssuerError(f"it does not answer: {type(error).__name__}") from None
         if response.status >= 500 or 300 <= response.status < 400 or (method == "GET" and response.status != 200):
             raise IssuerError(f"it answers with status {response.status}")

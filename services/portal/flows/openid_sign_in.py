@@ -160,10 +160,12 @@ async def complete(
 
 async def _take(state: str, cookie: str | None, deps: Deps) -> PendingSignIn | None:
     """Return and delete a sign-in that the browser has begun."""
-    pending = None if cookie is None else await deps.pending.take(digest(state))
-    if pending is None or cookie is None or digest(cookie) != pending.browser:
+    if cookie is None:
         return None
-    return pending if deps.sign_in.now_us() < pending.expires_us else None
+    pending = await deps.pending.take(digest(state))
+    if pending is None or digest(cookie) != pending.browser or deps.sign_in.now_us() >= pending.expires_us:
+        return None
+    return pending
 
 
 async def _check_issuer(callback: Callback, deps: Deps) -> None:
