@@ -173,7 +173,7 @@ class HttpIssuer:
             raise InvalidIdTokenError("too long")
         try:
             header = self._jws.get_unverified_header(id_token)
-        except (PyJWTError, ValueError, RecursionError):
+        except (PyJWTError, ValueError):
             raise InvalidIdTokenError("not a signed token") from None
         algorithm, kid = header.get("alg"), header.get("kid")
         if algorithm not in ALGORITHMS:
