@@ -25,7 +25,7 @@ from services.avro.varints import (
     read_timestamp_fast,
     read_varint,
 )
-from services.avro.writer_codegen import WRITE_STRINGS, writer_name, writer_source
+from services.avro.writer_codegen import WRITE_STRINGS, array_writer_source, writer_name, writer_source
 
 __all__ = ["AvroDecodeError", "Codec"]
 
@@ -168,6 +168,11 @@ def _compile(
     source = [
         WRITE_STRINGS,
         *(writer_source(part, is_ascii=is_ascii) for part in _types_of(record, RecordType)),
+        *(
+            array_writer_source(array.items, is_ascii=is_ascii)
+            for array in _types_of(record, Array)
+            if isinstance(array.items, RecordType)
+        ),
         reader_source(record, repeated=repeated),
     ]
     exec("\n".join(source), names)  # noqa: S102 - the source is made from our own schemas, at start
@@ -187,7 +192,7 @@ def _as_latin1(text: str) -> str:
     return text.encode().decode("latin-1")
 
 
-P = TypeVar("P", RecordType, Enum, Union)
+P = TypeVar("P", RecordType, Enum, Array, Union)
 
 
 def _types_of(type_: AvroType, cls: type[P]) -> Iterator[P]:

@@ -1,10 +1,12 @@
-"""Source of functions that write records of a schema, one function for each record type.
+"""Source of functions that write records of a schema: one for each record type, and one for arrays of it.
 
 A function returns a text of one character per byte. That is faster than joining bytes: one f-string makes a record,
 and one `encode` at the end turns all of it into bytes. Strings that are not ASCII are converted to such texts first.
 """
 
-from services.avro.schema import Array, AvroType, Enum, Optional, Primitive, RecordType, Union
+from collections.abc import Sequence
+
+from services.avro.schema import Array, AvroType, Enum, Field, Optional, Primitive, RecordType, Union
 
 _EXPRESSIONS: dict[AvroType, str] = {
     Primitive.STRING: "f'{{lengths[len({0})]}}{{{0}}}'",
@@ -39,12 +41,38 @@ def writer_source(record: RecordType, *, after: str | None = None, is_ascii: boo
     fields = record.fields
     if after is not None:
         fields = fields[[field.name for field in fields].index(after) + 1 :]
-    lines = [f"def {writer_name(record, after=after)}(record):"]
-    lines += [f"    {field.name}_ = record.{field.name}" for field in fields]
+    lines = [f"def {writer_name(record, after=after)}(record):", *_body(fields, "    return {}", is_ascii=is_ascii), ""]
+    return "\n".join(lines)
+
+
+def array_writer_source(record: RecordType, *, is_ascii: bool = False) -> str:
+    """Return the source of a function that writes an array of records: one call for all of them."""
+    body = _body(record.fields, "    parts.append({})", is_ascii=is_ascii)
+    return "\n".join(
+        (
+            f"def {_array_writer_name(record)}(records):",
+            "    if not records:",
+            "        return null",
+            "    parts = []",
+            "    for record in records:",
+            *(f"    {line}" for line in body),
+            "    return lengths[len(records)] + empty.join(parts) + null",
+            "",
+        )
+    )
+
+
+def _array_writer_name(record: RecordType) -> str:
+    return f"write_array_of_{record.name}"
+
+
+def _body(fields: Sequence[Field], last: str, *, is_ascii: bool) -> list[str]:
+    """Lines that make a text of a record's fields; `last` is what to do with it."""
+    lines = [f"    {field.name}_ = record.{field.name}" for field in fields]
     if not is_ascii:
         lines += _conversion_source([f"{field.name}_" for field in fields if field.type in _STRINGS])
-    lines += [f'    return f"{"".join(_piece(field.type, f"{field.name}_") for field in fields)}"', ""]
-    return "\n".join(lines)
+    text = "".join(_piece(field.type, f"{field.name}_") for field in fields)
+    return [*lines, last.format(f'f"{text}"')]
 
 
 def _conversion_source(strings: list[str]) -> list[str]:
@@ -73,8 +101,7 @@ def _expression(type_: AvroType, value: str) -> str:
         case Union():
             return f"writers[type({value})]({value})"
         case Array(RecordType() as items):
-            write = writer_name(items)
-            return f"(lengths[len({value})] + empty.join(map({write}, {value})) + null if {value} else null)"
+            return f"{_array_writer_name(items)}({value})"
         case Optional(inner):
             return f"(null if {value} is None else present + {_expression(inner, value)})"
     return _EXPRESSIONS[type_].format(value)

@@ -11,32 +11,30 @@ from typing import Any, Union
 
 from msgspec import DecodeError, Struct, defstruct, json
 
+from services.avro.schema import to_snake_case
 from services.sales import field_types
 from services.sales.batch import ImportContext
-from services.sales.fast_check import passes_fast_check
-from services.sales.fields import ORDER, PAYMENT_METHOD, RETURN, TABLES, Field, FieldTable, Lines
+from services.sales.fast_check import condition_source, texts_source
+from services.sales.fields import LINE_ITEMS, ORDER, PAYMENT_METHOD, RETURN, TABLES, Field, FieldTable, Lines
 from services.sales.payments import payment_kind
 from services.sales.records import OFFLINE, ORDERS, SalesRecord
 from services.values.currencies import DEFAULT_CURRENCY
 from services.values.decimals import quantize
-from services.values.instants import parse_instant_fast
+from services.values.instants import latest_valid_us, parse_instant_fast
 
 _MAX_NUMBER_LENGTH = 24
 _CACHE_SIZE = 16_384
+_LINE_ITEMS = f"{to_snake_case(LINE_ITEMS)}_"
 _MODES = {"offline": "offline", "online": "online", "Offline": "offline", "Online": "online"}
-# Attributes that depend on more than their own field: expressions over the parameters of a generated function.
-_PARAMETERS = "typed, defaults, now_us, user_id, instant, mode, kind, currency"
-_ARGUMENTS = {
+# Attributes that depend on more than their own field: parameters of a generated function, or expressions over them.
+_PARAMETERS = ("typed", "defaults", "rules", "instant", "user_id_", "mode_", "payment_kind_", "currency_")
+_DERIVED = {
     "site": "defaults.site",
     "job": "None",
-    "accepted_at": "now_us",
+    "accepted_at": "rules.now_us",
     "channel": "defaults.channel if typed.channel is None else typed.channel",
-    "user_id": "user_id",
     "date_time": "instant[0]",
     "utc_offset_minutes": "instant[1]",
-    "mode": "mode",
-    "payment_kind": "kind",
-    "currency": "currency",
 }
 
 
@@ -69,24 +67,11 @@ def is_surely_printable(body: bytes, context: ImportContext) -> bool:
     )
 
 
-def to_record_fast(typed: Struct, context: ImportContext, *, is_printable: bool = False) -> SalesRecord | None:
+def to_record_fast(typed: Any, context: ImportContext, *, is_printable: bool = False) -> SalesRecord | None:
     """Return the canonical record if it surely keeps every rule and deserves no note, else None.
 
     With `is_printable`, all texts of the record are known to be printable.
     """
-    try:
-        record = _to_record(typed, context)
-    except (DecimalException, ValueError):
-        return None
-    rules = context.rules
-    if record is not None and passes_fast_check(
-        record, now_us=rules.now_us, currencies=rules.currencies, is_printable=is_printable
-    ):
-        return record
-    return None
-
-
-def _to_record(typed: Any, context: ImportContext) -> SalesRecord | None:
     target, defaults, rules = context
     instant = parse_instant_fast(typed.date_time)
     user_id = typed.user_id
@@ -105,30 +90,27 @@ def _to_record(typed: Any, context: ImportContext) -> SalesRecord | None:
     method = typed.payment_method
     # Bounded first: kinds are cached by method.
     kind = None if method is None or len(method) > PAYMENT_METHOD.max_length else payment_kind(method)
-    build = (_ORDERS if type(typed) is _ORDERS.struct else _RETURNS).build
-    record: SalesRecord = build(typed, defaults, rules.now_us, user_id, instant, mode, kind, currency)
+    reader = _ORDERS if type(typed) is _ORDERS.struct else _RETURNS
+    build = reader.build_printable if is_printable else reader.build
+    try:
+        record: SalesRecord | None = build(typed, defaults, rules, instant, user_id, mode, kind, currency)
+    except (DecimalException, ValueError):
+        return None
     return record
 
 
-class _UncommonNumber:
-    """Stands for a number that may not be a valid amount."""
-
-
-_UNCOMMON_NUMBER = _UncommonNumber()
-
-
-def _read_number(literal: str) -> Decimal | _UncommonNumber:
-    """Return the canonical amount of a JSON number with a fraction or an exponent."""
-    return _read_cached_number(literal) if len(literal) <= _MAX_NUMBER_LENGTH else _UNCOMMON_NUMBER
-
-
 @lru_cache(maxsize=_CACHE_SIZE)
-def _read_cached_number(literal: str) -> Decimal | _UncommonNumber:
-    # Prices repeat.
+def _read_number(literal: str) -> Decimal:
+    """Return the canonical amount of a JSON number with a fraction or an exponent; raises `ValueError` for others.
+
+    Prices repeat. What is refused is not cached: it may be long.
+    """
+    if len(literal) > _MAX_NUMBER_LENGTH:
+        raise ValueError("not a common number")
     try:
         return quantize(Decimal(literal))
     except DecimalException:
-        return _UNCOMMON_NUMBER
+        raise ValueError("not an amount") from None
 
 
 class _TypedReader:
@@ -138,7 +120,9 @@ class _TypedReader:
         self.struct = _define_struct(table)
         self.decode_one = json.Decoder(self.struct, float_hook=_read_number).decode
         self.decode_all = json.Decoder(list[self.struct], float_hook=_read_number).decode  # type: ignore[name-defined]
-        self.build = _compile(table)
+        # They return None for a record that may break a rule.
+        self.build = _compile(table, is_printable=False)
+        self.build_printable = _compile(table, is_printable=True)
 
 
 def _define_struct(table: FieldTable) -> type[Struct]:
@@ -162,30 +146,61 @@ def _define_member(field: Field) -> Any:
     return (field.attribute, Union[json_type, None], None)  # noqa: UP007 - the type is a value here
 
 
-def _compile(table: FieldTable) -> Any:
-    """A function that builds a record. Its source is generated, so positional arguments are safe and faster."""
-    names: dict[str, Any] = dict(vars(field_types))
+def _compile(table: FieldTable, *, is_printable: bool) -> Any:
+    """A function that builds and checks a record in one pass over its values.
+
+    Its source is generated, so positional arguments are safe and faster.
+    """
+    lines = table.lines
+    if lines is None:
+        raise TypeError(f"{table.record_type.__name__} has no lines")
+    source = [
+        f"def build({', '.join(_PARAMETERS)}):",
+        "    currencies, latest_us = rules.currencies, latest_valid_us(rules.now_us)",
+        f"    {_LINE_ITEMS}, texts = [], []",
+        f"    for line in typed.{to_snake_case(LINE_ITEMS)}:",
+        *(f"        {line}" for field in lines.fields for line in _value_source(field, "line")),
+        f"        if not ({condition_source(lines.fields)}):",
+        "            return None",
+        *([] if is_printable else [f"        texts.append({texts_source(lines.fields)})"]),
+        f"        {_LINE_ITEMS}.append({_call_source(lines)})",
+        *(
+            f"    {line}"
+            for field in table.fields
+            if not isinstance(field.type, Lines)
+            for line in _value_source(field, "typed")
+        ),
+        f"    if not ({condition_source(table.fields)}):",
+        "        return None",
+        *([] if is_printable else [f"    texts.append({texts_source(table.fields)})"]),
+        *([] if is_printable else ["    if not ''.join(texts).isprintable():", "        return None"]),
+        f"    return {_call_source(table)}",
+    ]
+    names: dict[str, Any] = {**vars(field_types), "latest_valid_us": latest_valid_us}
     names |= {part.record_type.__name__: part.record_type for part in TABLES}
-    exec(f"def build({_PARAMETERS}):\n    return {_call_source(table, 'typed')}\n", names)  # noqa: S102 - our own table
+    exec("\n".join(source), names)  # noqa: S102 - our own table
     return names["build"]
 
 
-def _call_source(table: FieldTable, of: str) -> str:
-    """A call of the record's constructor with the values of a typed struct."""
-    fields = {field.attribute: field for field in table.fields}
-    arguments = [
-        (_ARGUMENTS if of == "typed" else {}).get(attribute) or _argument_source(fields[attribute], f"{of}.{attribute}")
-        for attribute in table.record_type.__struct_fields__
-    ]
-    return f"{table.record_type.__name__}({', '.join(arguments)})"
+def _call_source(table: FieldTable) -> str:
+    """A call of the record's constructor."""
+    arguments = ", ".join(f"{attribute}_" for attribute in table.record_type.__struct_fields__)
+    return f"{table.record_type.__name__}({arguments})"
 
 
-def _argument_source(field: Field, value: str) -> str:
-    if isinstance(field.type, Lines):
-        return f"[{_call_source(field.type.table, 'line')} for line in {value}]"
-    converted = field.type.from_typed(value)
-    can_be_none = not field.is_required and field.default is None and converted != value
-    return f"None if {value} is None else {converted}" if can_be_none else converted
+def _value_source(field: Field, of: str) -> list[str]:
+    """Lines that bind the canonical value of a field to its variable."""
+    name = f"{field.attribute}_"
+    if of == "typed" and name in _PARAMETERS:
+        return []
+    if of == "typed" and field.attribute in _DERIVED:
+        return [f"{name} = {_DERIVED[field.attribute]}"]
+    converted = field.type.from_typed(name)
+    lines = [f"{name} = {of}.{field.attribute}"]
+    if converted != name:
+        can_be_none = not field.is_required and field.default is None
+        lines.append(f"{name} = None if {name} is None else {converted}" if can_be_none else f"{name} = {converted}")
+    return lines
 
 
 _ORDERS, _RETURNS = _TypedReader(ORDER), _TypedReader(RETURN)

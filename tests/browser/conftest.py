@@ -45,12 +45,12 @@ def find_chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> str:
     return find_chromium()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def openid_issuer(chromium: str) -> AsyncIterator[OidcIssuer]:
     """An issuer whose people are the customer. To a browser it is another site than the portal: its host differs."""
     del chromium  # without it, nothing has to start
@@ -60,7 +60,7 @@ async def openid_issuer(chromium: str) -> AsyncIterator[OidcIssuer]:
     await server.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def installation(openid_issuer: OidcIssuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     client_id, client_secret = CUSTOMER
     settings = {
@@ -76,13 +76,13 @@ def installation(openid_issuer: OidcIssuer, tmp_path_factory: pytest.TempPathFac
     made.run("down")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def base(request: pytest.FixtureRequest) -> str:
     """The address of the sandbox: one of these tests' own, unless `E2E_BASE` names another one."""
     return os.environ.get("E2E_BASE") or str(request.getfixturevalue("installation").base)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def screens(chromium: str, base: str) -> AsyncIterator[Screens]:
     """Windows of a browser at a portal with data."""
     async with playwright_api.async_playwright() as playwright:

@@ -13,7 +13,7 @@ from tests.e2e.customer import DEMO, SECOND, Customer
 from tests.e2e.installation import Installation
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     # Services refresh signing keys every second instead of every five minutes, so that a rotation takes effect soon.
     made = Installation(tmp_path_factory.mktemp("sandbox"), settings={"AUTH_JWKS_REFRESH_S": "1"})
@@ -22,13 +22,13 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     made.run("down")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def base(request: pytest.FixtureRequest) -> str:
     found: str = os.environ.get("E2E_BASE") or request.getfixturevalue("installation").base
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=40)) as opened:
         yield opened

@@ -24,7 +24,7 @@ async def use(customer: Customer, audience: str, token: str) -> Reply:
     return await customer.call("GET", "/omnichannel/api/v1/12345/limits", headers=headers)
 
 
-@pytest.fixture(params=APIS, scope="session")
+@pytest.fixture(params=APIS, scope="module")
 def forger(request: pytest.FixtureRequest, installation: Installation) -> Forger:
     return Forger.with_current_key(installation, request.param)
 

@@ -48,8 +48,8 @@ class FakeProducer:
         sending = asyncio.create_task(self._send(topic, partition, decode_batch(records)))
         sending.add_done_callback(lambda sent: on_settled(sent.exception()))  # type: ignore[arg-type]
 
-    async def send_batch(self, topic: str, partition: int, records: Sequence[ProducerRecord]) -> None:
-        await self._send(topic, partition, records)
+    async def send_encoded(self, topic: str, partition: int, records: Sequence[bytes]) -> None:
+        await self._send(topic, partition, decode_batch(records))
 
     async def _send(self, topic: str, partition: int | None, records: Sequence[ProducerRecord]) -> None:
         self.journal.append(f"{topic} sent")

@@ -29,7 +29,7 @@ PAUSE_S = 3.0
 REFRESH_S = 300
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A sandbox with the log level DEBUG."""
     made = Installation(tmp_path_factory.mktemp("watched"), settings={"LOG_LEVEL": "DEBUG"})
@@ -38,14 +38,14 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     made.run("down")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def endpoints(watched: Installation) -> dict[str, Any]:
     """The content of its `endpoints.json`."""
     found: dict[str, Any] = json.loads((watched.directory / "endpoints.json").read_text())
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prometheus(endpoints: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """A Prometheus after two rounds of mixed traffic, which continues: rates cover the last minute."""
     try:
@@ -66,7 +66,7 @@ def prometheus(endpoints: dict[str, Any], tmp_path_factory: pytest.TempPathFacto
             made.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def rate_limit_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     """The store of the shared rate limit of `broken`."""
     made = Valkey(tmp_path_factory.mktemp("limits"))
@@ -75,7 +75,7 @@ def rate_limit_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valke
     made.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def broken(rate_limit_store: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A sandbox that these tests may break, with intervals as short as those of the fast rules."""
     programs = tmp_path_factory.mktemp("programs")
@@ -99,7 +99,7 @@ def write_breakable_mongod(directory: Path) -> None:
     program.chmod(0o755)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def observer(broken: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """A Prometheus with fast rules that has scraped all services before a test breaks them."""
     rules = write_fast_rules(tmp_path_factory.mktemp("rules"))

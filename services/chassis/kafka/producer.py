@@ -200,6 +200,10 @@ class Producer:
         """Send all records, in order, as one record batch: all are appended or none. Raises `UnavailableError`."""
         await self._wait_for_ack(topic, partition, self._send_batch(topic, partition, records))
 
+    async def send_encoded(self, topic: str, partition: int, records: Sequence[bytes]) -> None:
+        """Send records that `encode_record` has encoded as `send_batch` does. Raises `UnavailableError`."""
+        await self._wait_for_ack(topic, partition, self._send_encoded(topic, partition, records))
+
     def send_nowait(self, topic: str, partition: int, records: Sequence[bytes], on_settled: OnSettled) -> None:
         """Send encoded records as `send_batch` does, without a task; the topic's partitions must be known.
 
@@ -255,7 +259,6 @@ class Producer:
         self, topic: str, partition: int, records: Sequence[ProducerRecord], max_bytes: int | None = None
     ) -> _Sent:
         """Send all records in one batch, or as many of the first ones as fit into `max_bytes`."""
-        current = self._producer()
         encoded: list[bytes] = []
         size = HEADER_BYTES
         for key, value, headers in records:
@@ -264,12 +267,16 @@ class Producer:
             if max_bytes and encoded and size > max_bytes:
                 break
             encoded.append(record)
-            if size > MAX_BATCH_BYTES and len(encoded) > 1:
-                raise RecordTooLargeError(f"{len(records)} records do not fit into one batch")
-        batch = EncodedBatch(b"".join(encoded), len(encoded), compression=self._settings.kafka_compression)
+        return await self._send_encoded(topic, partition, encoded)
+
+    async def _send_encoded(self, topic: str, partition: int, records: Sequence[bytes]) -> _Sent:
+        current, content = self._producer(), b"".join(records)
+        if HEADER_BYTES + len(content) > MAX_BATCH_BYTES and len(records) > 1:
+            raise RecordTooLargeError(f"{len(records)} records do not fit into one batch")
+        batch = EncodedBatch(content, len(records), compression=self._settings.kafka_compression)
         async with self._partition_state(topic, partition).lock:
             sent: asyncio.Future[Any] = await current.send_batch(batch, topic, partition=partition)
-        return sent, len(encoded)
+        return sent, len(records)
 
     async def _wait_for_ack(self, topic: str, partition: int, sending: Awaitable[_Sent]) -> int:
         """Return the number of records once all in-sync replicas have them."""

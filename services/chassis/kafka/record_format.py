@@ -111,8 +111,10 @@ def encode_headers(headers: Sequence[Header]) -> bytes:
     return b"".join([VARINTS[len(headers)], *[encode_header(name, content) for name, content in headers]])
 
 
-def encode_record(offset: int, key: bytes | None, value: bytes | None, headers: Sequence[Header]) -> bytes:
-    """Encode a record of a batch; `offset` is its position in the batch."""
+def encode_record(offset: int, key: bytes | None, value: bytes | None, headers: Sequence[Header] | bytes) -> bytes:
+    """Encode a record of a batch; `offset` is its position in the batch, headers may be encoded already."""
+    if not isinstance(headers, bytes):
+        headers = headers.encoded if type(headers) is RecordHeaders else encode_headers(headers)
     body = b"".join(
         (
             _HEAD,
@@ -121,7 +123,7 @@ def encode_record(offset: int, key: bytes | None, value: bytes | None, headers: 
             key or b"",
             VARINTS[-1 if value is None else len(value)],
             value or b"",
-            headers.encoded if type(headers) is RecordHeaders else encode_headers(headers),
+            headers,
         )
     )
     return VARINTS[len(body)] + body

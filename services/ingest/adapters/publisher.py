@@ -6,7 +6,7 @@ from functools import lru_cache
 from services import topics
 from services.chassis.kafka.partitioner import partition_for_key
 from services.chassis.kafka.producer import Producer, ProducerRecord
-from services.chassis.kafka.record_format import VARINTS, RecordHeaders, encode_header, encode_headers
+from services.chassis.kafka.record_format import VARINTS, RecordHeaders, encode_header, encode_headers, encode_record
 from services.chassis.runtime.errors import UnavailableError
 from services.ingest import metrics
 from services.ingest.adapters.batcher import Acknowledgements, AwaitableAcknowledgements, RecordBatcher, RecordQueue
@@ -62,7 +62,7 @@ class KafkaPublisher(Publisher):
 
     def publish_nowait(self, job: AcceptedJob, on_settled: Callable[[Exception | None], None]) -> None:
         (event,) = self._build_events(job)
-        (record,) = self._build_records(job)
+        record = self._build_record(job)
         partition = partition_for_key(event.key or b"", self._producer.known_partitions(JOB_EVENTS) or 1)
         acknowledgements = Acknowledgements(2, on_settled)
         self._event_queue(partition).submit(event, acknowledgements)
@@ -80,13 +80,12 @@ class KafkaPublisher(Publisher):
 
     async def _send_job(self, job: AcceptedJob, acknowledgements: Acknowledgements) -> None:
         topic = TOPICS[job.header.type]
-        records = self._build_records(job)
-        if len(records) == 1:
-            self._records[topic].submit(records[0], acknowledgements)
+        if len(job.batch.accepted) == 1:
+            self._records[topic].submit(self._build_record(job), acknowledgements)
             return
         try:
             partition = await self._producer.partition_for_key(topic, job.header.job_id.encode())
-            await self._producer.send_batch(topic, partition, records)
+            await self._producer.send_encoded(topic, partition, self._encode_records(job))
         except UnavailableError as error:
             # Its traceback would refer to this frame, and the cycle would keep the job.
             acknowledgements.settle(error.with_traceback(None))
@@ -97,22 +96,32 @@ class KafkaPublisher(Publisher):
         headers = _NO_HEADERS if job.traceparent is None else RecordHeaders(VARINTS[1] + _trace_header(job))
         return [ProducerRecord(key, value, headers) for key, value in self._encoder.encode_opened(job)]
 
-    def _build_records(self, job: AcceptedJob) -> Sequence[ProducerRecord]:
-        header, trace = job.header, _trace_header(job)
-        # Encoded once for all records of the job: site, jobId, total, the trace if there is one, and then the index.
-        before_index = b"".join(
-            (
-                VARINTS[5 if trace else 4],
-                _site_header(header.site),
-                encode_header("jobId", header.job_id.encode()),
-                _TOTAL_HEADERS[header.total],
-                trace,
-            )
-        )
+    def _build_record(self, job: AcceptedJob) -> ProducerRecord:
+        """The only record of a job."""
+        ((index, key, value),) = self._encoder.encode_records(job)
+        return ProducerRecord(key, value, RecordHeaders(_headers_before_index(job) + _INDEX_HEADERS[index]))
+
+    def _encode_records(self, job: AcceptedJob) -> Sequence[bytes]:
+        """The records of a job, as in a batch."""
+        before_index = _headers_before_index(job)
         return [
-            ProducerRecord(key, value, RecordHeaders(before_index + _INDEX_HEADERS[index]))
-            for index, key, value in self._encoder.encode_records(job)
+            encode_record(offset, key, value, before_index + _INDEX_HEADERS[index])
+            for offset, (index, key, value) in enumerate(self._encoder.encode_records(job))
         ]
+
+
+def _headers_before_index(job: AcceptedJob) -> bytes:
+    """What all records of a job have in common: site, jobId, total, the trace if there is one."""
+    header, trace = job.header, _trace_header(job)
+    return b"".join(
+        (
+            VARINTS[5 if trace else 4],
+            _site_header(header.site),
+            encode_header("jobId", header.job_id.encode()),
+            _TOTAL_HEADERS[header.total],
+            trace,
+        )
+    )
 
 
 @lru_cache(maxsize=1024)

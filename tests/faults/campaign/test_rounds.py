@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 NAMES = [fault.name for fault in FAULTS]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installation]:
     made = Installation(
         tmp_path_factory.mktemp("campaign"),
@@ -28,7 +28,7 @@ async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
         yield made
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def known() -> set[bytes]:
     return set()
 
