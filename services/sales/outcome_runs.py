@@ -1,9 +1,8 @@
 """Outcomes of records as runs for job events: outcome characters, rows of ids, failures, in runs of bounded size."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
-from msgspec import json
+from msgspec import Struct, json
 
 from services.jobs.events import FAILED, SUCCEEDED, UNDECIDED, Failure, Fault, JobHeader, JobRef, OutcomeRun
 from services.sales.batch import Batch, RejectedRecord
@@ -18,14 +17,14 @@ _FAILURE_OVERHEAD = 64
 Row = Sequence[str | None] | None
 
 
-class RecordPassed(NamedTuple):
+class RecordPassed(Struct, frozen=True, gc=False):
     """One record of a job, without faults."""
 
     position: int
     record: SalesRecord | RecordSummary
 
 
-class RecordFailed(NamedTuple):
+class RecordFailed(Struct, frozen=True, gc=False):
     """One record of a job and its faults; `record` is None if its bytes could not be decoded."""
 
     position: int
@@ -36,7 +35,7 @@ class RecordFailed(NamedTuple):
 RecordOutcome = RecordPassed | RecordFailed
 
 
-class _RunItem(NamedTuple):
+class _RunItem(Struct, frozen=True, gc=False):
     """One record's share of a run; `size` is an estimate in bytes."""
 
     position: int
@@ -96,7 +95,7 @@ def _item_of_outcome(outcome: RecordOutcome, kind: str, job_mode: str) -> _RunIt
 
 
 def _item_of_failed(outcome: RecordFailed, kind: str, job_mode: str) -> _RunItem:
-    index, record, faults = outcome
+    index, record, faults = outcome.position, outcome.record, outcome.faults
     if record is None:
         return _failed_item(Failure(index, None, None, job_mode, list(faults), None), None, job_mode=job_mode)
     # An invalid id is not repeated.
@@ -164,9 +163,10 @@ def _build_run(items: Sequence[_RunItem]) -> OutcomeRun:
     outcomes = [UNDECIDED] * length
     rows: list[Row] = [None] * length
     failures = []
-    for position, row, failure, _ in items:
+    for item in items:
+        position, failure = item.position, item.failure
         outcomes[position - first] = SUCCEEDED if failure is None else FAILED
-        rows[position - first] = row
+        rows[position - first] = item.row
         if failure is not None:
             failures.append(failure)
     return OutcomeRun(first, "".join(outcomes), json.encode(rows).decode(), failures)

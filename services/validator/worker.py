@@ -44,6 +44,14 @@ class Worker:
 
 
 def _to_submitted(record: ConsumerRecord) -> SubmittedRecord:
-    origin = (record.topic, record.partition, record.offset, record.timestamp)
-    is_broker_time = record.timestamp_type == LOG_APPEND_TIME
-    return SubmittedRecord(KINDS[record.topic], *origin, record.key, record.value, record.headers, is_broker_time)
+    return SubmittedRecord(
+        KINDS[record.topic],
+        record.topic,
+        record.partition,
+        record.offset,
+        record.timestamp,
+        record.key,
+        record.value,
+        record.headers,
+        record.timestamp_type == LOG_APPEND_TIME,
+    )

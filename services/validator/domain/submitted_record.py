@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from msgspec import Struct
+
 Headers = Sequence[tuple[str, bytes | None]]
 
 
-class SubmittedRecord(NamedTuple):
+class SubmittedRecord(Struct, frozen=True, gc=False):
     """A record by ingest or any other producer: `kind` is orders or returns, `timestamp` is in milliseconds.
 
     `is_broker_time` is whether the timestamp is from the broker that appended the record, or from its producer.

@@ -2,7 +2,8 @@
 
 from collections.abc import Container
 from collections.abc import Set as AbstractSet
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from services.jobs.events import Fault, JobHeader, JobRef
 from services.sales.faults import first_faults, unprocessable
@@ -14,14 +15,14 @@ from services.validator.domain.submitted_record import DeadLetterReason, Submitt
 from services.values.instants import latest_valid_us
 
 
-class Accepted(NamedTuple):
+class Accepted(Struct, frozen=True, gc=False):
     """The record keeps every rule, and its products are in the catalogue."""
 
     source: SubmittedRecord
     record: SalesRecord | RecordSummary
 
 
-class Rejected(NamedTuple):
+class Rejected(Struct, frozen=True, gc=False):
     """The record can be decoded and has faults."""
 
     source: SubmittedRecord
@@ -29,7 +30,7 @@ class Rejected(NamedTuple):
     faults: list[Fault]
 
 
-class Unprocessable(NamedTuple):
+class Unprocessable(Struct, frozen=True, gc=False):
     """The record cannot be judged: it becomes a dead letter, and a failed record of its job if that is known."""
 
     source: SubmittedRecord
