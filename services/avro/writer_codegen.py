@@ -103,5 +103,8 @@ def _expression(type_: AvroType, value: str) -> str:
         case Array(RecordType() as items):
             return f"{_array_writer_name(items)}({value})"
         case Optional(inner):
-            return f"(null if {value} is None else present + {_expression(inner, value)})"
+            written = f"present + {_expression(inner, value)}"
+            if inner is Primitive.STRING:
+                written = f"f'{{present}}{{lengths[len({value})]}}{{{value}}}'"
+            return f"(null if {value} is None else {written})"
     return _EXPRESSIONS[type_].format(value)

@@ -5,6 +5,7 @@ A False proves nothing: the rules then find what is wrong, if anything. A True i
 
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
+from operator import attrgetter
 from typing import Any
 
 from services.avro.schema import to_snake_case
@@ -19,12 +20,15 @@ def passes_fast_check(record: SalesRecord, *, now_us: int, currencies: AbstractS
     return _CHECKS[type(record)](record, latest_valid_us(now_us), currencies)
 
 
-def condition_source(fields: Iterable[Field]) -> str:
+def condition_source(fields: Iterable[Field], *, is_typed: bool = False) -> str:
     """Return an expression: whether the values, each in a variable `<attribute>_`, keep the rules.
+
+    Those that are `typed` are of `FieldType.from_typed`.
 
     It refers to the names of `field_types`, to `currencies` and to `latest_us`.
     """
-    checks = [(field, check) for field in fields if (check := field.type.fast_check(f"{field.attribute}_"))]
+    make = attrgetter("type.typed_check" if is_typed else "type.fast_check")
+    checks = [(field, check) for field in fields if (check := make(field)(f"{field.attribute}_"))]
     return " and ".join(
         f"({check})" if field.is_required or field.default is not None else f"({field.attribute}_ is None or {check})"
         for field, check in checks

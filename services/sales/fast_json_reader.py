@@ -5,8 +5,6 @@ common, and the careful reader decides; tests compare both.
 """
 
 from collections.abc import Sequence
-from decimal import Decimal, DecimalException
-from functools import lru_cache
 from typing import Any, Union
 
 from msgspec import DecodeError, Struct, defstruct, json
@@ -15,15 +13,13 @@ from services.avro.schema import to_snake_case
 from services.sales import field_types
 from services.sales.batch import ImportContext
 from services.sales.fast_check import condition_source, texts_source
+from services.sales.field_types import read_literal
 from services.sales.fields import LINE_ITEMS, ORDER, PAYMENT_METHOD, RETURN, TABLES, Field, FieldTable, Lines
 from services.sales.payments import payment_kind
 from services.sales.records import OFFLINE, ORDERS, SalesRecord
 from services.values.currencies import DEFAULT_CURRENCY
-from services.values.decimals import quantize
 from services.values.instants import latest_valid_us, parse_instant_fast
 
-_MAX_NUMBER_LENGTH = 24
-_CACHE_SIZE = 16_384
 _LINE_ITEMS = f"{to_snake_case(LINE_ITEMS)}_"
 _MODES = {"offline": "offline", "online": "online", "Offline": "offline", "Online": "online"}
 # Attributes that depend on more than their own field: parameters of a generated function, or expressions over them.
@@ -94,23 +90,9 @@ def to_record_fast(typed: Any, context: ImportContext, *, is_printable: bool = F
     build = reader.build_printable if is_printable else reader.build
     try:
         record: SalesRecord | None = build(typed, defaults, rules, instant, user_id, mode, kind, currency)
-    except (DecimalException, ValueError):
+    except ValueError:
         return None
     return record
-
-
-@lru_cache(maxsize=_CACHE_SIZE)
-def _read_number(literal: str) -> Decimal:
-    """Return the canonical amount of a JSON number with a fraction or an exponent; raises `ValueError` for others.
-
-    Prices repeat. What is refused is not cached: it may be long.
-    """
-    if len(literal) > _MAX_NUMBER_LENGTH:
-        raise ValueError("not a common number")
-    try:
-        return quantize(Decimal(literal))
-    except DecimalException:
-        raise ValueError("not an amount") from None
 
 
 class _TypedReader:
@@ -118,8 +100,8 @@ class _TypedReader:
 
     def __init__(self, table: FieldTable) -> None:
         self.struct = _define_struct(table)
-        self.decode_one = json.Decoder(self.struct, float_hook=_read_number).decode
-        self.decode_all = json.Decoder(list[self.struct], float_hook=_read_number).decode  # type: ignore[name-defined]
+        self.decode_one = json.Decoder(self.struct, float_hook=read_literal).decode
+        self.decode_all = json.Decoder(list[self.struct], float_hook=read_literal).decode  # type: ignore[name-defined]
         # They return None for a record that may break a rule.
         self.build = _compile(table, is_printable=False)
         self.build_printable = _compile(table, is_printable=True)
@@ -160,7 +142,7 @@ def _compile(table: FieldTable, *, is_printable: bool) -> Any:
         f"    {_LINE_ITEMS}, texts = [], []",
         f"    for line in typed.{to_snake_case(LINE_ITEMS)}:",
         *(f"        {line}" for field in lines.fields for line in _value_source(field, "line")),
-        f"        if not ({condition_source(lines.fields)}):",
+        f"        if not ({condition_source(lines.fields, is_typed=True)}):",
         "            return None",
         *([] if is_printable else [f"        texts.append({texts_source(lines.fields)})"]),
         f"        {_LINE_ITEMS}.append({_call_source(lines)})",
@@ -170,7 +152,7 @@ def _compile(table: FieldTable, *, is_printable: bool) -> Any:
             if not isinstance(field.type, Lines)
             for line in _value_source(field, "typed")
         ),
-        f"    if not ({condition_source(table.fields)}):",
+        f"    if not ({condition_source(table.fields, is_typed=True)}):",
         "        return None",
         *([] if is_printable else [f"    texts.append({texts_source(table.fields)})"]),
         *([] if is_printable else ["    if not ''.join(texts).isprintable():", "        return None"]),

@@ -19,7 +19,7 @@ from services.sales.payments import PAYMENT_KINDS
 from services.sales.records import MODES, SalesRecord
 from services.values import instants
 from services.values.currencies import read_currency, validate_currency
-from services.values.decimals import HugeNumber, quantize, read_amount, strip_trailing_zeros, validate_amount
+from services.values.decimals import HugeNumber, read_amount, read_number, strip_trailing_zeros, validate_amount
 from services.values.identifiers import MAX_ID_LENGTH, NOT_A_STRING, read_identifier, validate_text
 from services.values.invalid import Invalid, InvalidKind, describe_type
 from services.values.pii import MAX_CARD_DIGITS, REMOVED, is_personal_data
@@ -30,6 +30,8 @@ YEAR_1980_US, YEAR_2020_US = 315_532_800_000_000, 1_577_836_800_000_000
 _NOT_SEGMENTS = Invalid(InvalidKind.TYPE, "must be an array of strings or numbers, or one comma-separated string")
 OTHER_UNIT = "it looks like another unit (seconds, milliseconds) than microseconds"
 _FUTURE = Invalid(InvalidKind.FUTURE, "must not be more than 5 minutes ahead")
+# Of a common number.
+_MAX_LITERAL_LENGTH = 24
 _SCALARS = (str, int, Decimal, HugeNumber)
 _PERSONAL = Invalid(InvalidKind.PERSONAL, "must be a hash, not personal data")
 
@@ -71,6 +73,10 @@ class FieldType:
 
     def fast_check(self, _: str) -> str | None:
         """Return an expression that is true only for valid values, control characters aside; None if all are valid."""
+
+    def typed_check(self, name: str) -> str | None:
+        """Return an expression as `fast_check` does, for the values of `from_typed`."""
+        return self.fast_check(name)
 
     def text(self, _: str) -> str | None:
         """Return an expression: the text in which to look for control characters, or None."""
@@ -307,7 +313,7 @@ class UtcOffset(_Integer):
 class Amount(FieldType):
     """An exact amount of money, not negative; in JSON a number or a numeric string."""
 
-    # A typed Decimal would accept "1_0" and "NaN": numbers with a fraction become Decimal in the decoder's hook.
+    # A typed Decimal would accept "1_0" and "NaN": the decoder's hook for numbers with a fraction is `read_literal`.
     json_type = Any
     avro_type = avro.Primitive.DECIMAL
 
@@ -328,12 +334,33 @@ class Amount(FieldType):
     def fast_check(self, name: str) -> str | None:
         return f"is_valid_amount({name})"
 
+    def typed_check(self, _: str) -> None:
+        """Return None: all that is read is valid."""
+
+
+@lru_cache(maxsize=16_384)
+def read_literal(literal: str) -> Decimal:
+    """Return the amount of a JSON number with a fraction or an exponent; raises `ValueError` for an uncommon one.
+
+    Prices repeat. What is refused is not cached: it may be long.
+    """
+    if len(literal) > _MAX_LITERAL_LENGTH:
+        raise ValueError("a long number")
+    return _require_amount(read_number(literal))
+
 
 def amount_from_integer(number: object) -> Decimal:
-    """Return the amount of a JSON integer. Raises `ValueError` or `DecimalException` for anything else."""
+    """Return the amount of a JSON integer. Raises `ValueError` for anything else."""
     if type(number) is not int:
         raise ValueError("not an integer")
-    return quantize(Decimal(number))
+    return _require_amount(number)
+
+
+def _require_amount(number: int | Decimal | HugeNumber) -> Decimal:
+    amount = read_amount(number)
+    if isinstance(amount, Invalid):
+        raise ValueError("not an amount")  # noqa: TRY004 - the number is wrong, not its type
+    return amount
 
 
 @lru_cache(maxsize=16_384)

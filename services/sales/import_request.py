@@ -168,7 +168,7 @@ def _read_element(element: ParsedElement, kind: str, context: ImportContext, *, 
 
 def _find_conflicts(valid: list[tuple[int, SalesRecord]]) -> dict[int, Fault]:
     """The faults, by index, of records that differ from an earlier one of the same identity; identical ones pass."""
-    if len({record.return_id or record.order_id for _, record in valid}) == len(valid):
+    if len({record.id if type(record) is Order else record.return_id for _, record in valid}) == len(valid):
         return {}
     first: dict[tuple[str | None, ...], SalesRecord] = {}
     faults = {}
