@@ -121,6 +121,8 @@ async def test_a_file_is_checked_imported_paused_resumed_through_restarts_mended
         await page.click("button:has-text('Pause')")
         await expect(page.locator(".badge:has-text('Paused')")).to_be_visible(timeout=20_000)
         await restart_all(installation)
+        # A sandbox gives its tenants their limits again when it starts.
+        await asyncio.to_thread(set_limit, installation, tmp_path, limit)
         await sign_in_again(screen)
         await page.click("button:has-text('Resume')")
         await until_ended(page)
