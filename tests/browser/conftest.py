@@ -83,10 +83,19 @@ def base(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="package")
-async def screens(chromium: str, base: str) -> AsyncIterator[Screens]:
+def bootstrap(request: pytest.FixtureRequest) -> str | None:
+    """The brokers of the sandbox; None for another one, whose Kafka is not known."""
+    if "E2E_BASE" in os.environ:
+        return None
+    installation: Installation = request.getfixturevalue("installation")
+    return installation.environment_of("auth")["KAFKA_BOOTSTRAP_SERVERS"]
+
+
+@pytest.fixture(scope="package")
+async def screens(chromium: str, base: str, bootstrap: str | None) -> AsyncIterator[Screens]:
     """Windows of a browser at a portal with data."""
     async with playwright_api.async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        names = await asyncio.to_thread(sow, base)
+        names = await asyncio.to_thread(sow, base, bootstrap)
         yield Screens(browser, base, names.names)
         await browser.close()

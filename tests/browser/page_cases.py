@@ -12,8 +12,8 @@ class PageCase:
     """A page: its name (of pictures, too), its path, and who opens it; None is nobody.
 
     The path may name what `seed.py` has made: `{job}`, an import with failures of several kinds; `{good_job}`, one
-    without; `{file}`, a file, its `{check}` and its `{file_import}`; `{unreadable}`, one that cannot be read. `status`
-    is that of the response, `title` the text of its heading.
+    without; `{file}`, a file, its `{check}` and its `{file_import}`; `{unreadable}`, one that cannot be read;
+    `{dead_letter}` and `{replay}`. `status` is that of the response, `title` the text of its heading.
     """
 
     name: str
@@ -73,9 +73,11 @@ PAGES = (
     PageCase("operator-topics", "/portal/operator/topics", "Administration", who=OPERATOR),
     PageCase("operator-dead-letters", "/portal/operator/dead-letters", "Administration", who=OPERATOR),
     PageCase("operator-dead-letters-none", "/portal/operator/dead-letters?reason=x", "Administration", who=OPERATOR),
-    PageCase("operator-replays-empty", "/portal/operator/replays", "Administration", who=OPERATOR),
+    PageCase("operator-dead-letter", "{dead_letter}", "Dead letter", who=OPERATOR),
+    PageCase("operator-replays", "/portal/operator/replays", "Administration", who=OPERATOR),
+    PageCase("operator-replay", "{replay}", "Replay", who=OPERATOR),
     PageCase("operator-replay-not-found", "/portal/operator/replays/x", "No such replay", who=OPERATOR, status=404),
-    PageCase("operator-audit-empty", "/portal/operator/audit", "Administration", who=OPERATOR),
+    PageCase("operator-audit", "/portal/operator/audit", "Administration", who=OPERATOR),
     PageCase("operator-not-allowed", "/portal/operator", "Not allowed", status=403),
     PageCase("reports", "/portal/reports?from=2026-11-01&to=2026-11-30", "Reports"),
     PageCase("reports-by-day", "/portal/reports?from=2026-11-01&to=2026-11-30&by=day&mode=online", "Reports"),

@@ -1,4 +1,4 @@
-"""A customer at the portal without a browser, for what has to be there before pages are looked at."""
+"""A client at the portal without a browser, for what has to be there before pages are looked at."""
 
 import re
 import time
@@ -16,9 +16,9 @@ _TOKEN = re.compile(r'name="form_token" value="([^"]+)"')
 class PortalSession:
     """Signs in, uploads, sends forms."""
 
-    def __init__(self, base: str) -> None:
+    def __init__(self, base: str, who: tuple[str, str] = CUSTOMER) -> None:
         self._http = httpx2.Client(base_url=base, headers={"Origin": base}, timeout=30)
-        form = {"client_id": CUSTOMER[0], "client_secret": CUSTOMER[1]}
+        form = {"client_id": who[0], "client_secret": who[1]}
         assert self.post("/portal/sign-in", form).startswith("/portal/")
 
     def __enter__(self) -> Self:
@@ -33,9 +33,13 @@ class PortalSession:
         response = self._http.post("/portal/files", data=form, files={"file": (name, content)})
         return str(response.headers["Location"])
 
-    def post(self, path: str, form: dict[str, str]) -> str:
-        """Send the form of a page; return where it leads."""
-        response = self._http.post(path, data={"form_token": self._token(path), **form})
+    def get(self, path: str) -> str:
+        """Return a page."""
+        return self._http.get(path).raise_for_status().text
+
+    def post(self, path: str, form: dict[str, str], *, page: str | None = None) -> str:
+        """Send the form of a page, that of the path unless another is given; return where it leads."""
+        response = self._http.post(path, data={"form_token": self._token(page or path), **form})
         assert response.status_code == 303, response.text
         return str(response.headers["Location"])
 

@@ -1,11 +1,14 @@
 """What the demo customer's site holds while pages are looked at: imports of all kinds, made through the public APIs."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from html import unescape
 from typing import Any
 
-from tests.browser.page_cases import CUSTOMER
+from tests.browser.dead_letters import send_dead_letters
+from tests.browser.page_cases import CUSTOMER, OPERATOR
 from tests.browser.portal_session import PortalSession
 from tillstream import Client
 
@@ -33,8 +36,11 @@ def an_order(number: int, *, product: str = "4556", **fields: Any) -> dict[str, 
     }
 
 
-def sow(base: str) -> Seed:
-    """Import orders and returns: most are good, some fail for each of several reasons."""
+def sow(base: str, bootstrap: str | None) -> Seed:
+    """Import orders and returns: most are good, some fail for each of several reasons.
+
+    Dead letters are written to the Kafka at `bootstrap`; without it there are none.
+    """
     with Client(base, *CUSTOMER, API_KEY) as client:
         jobs = [
             client.imports.send(
@@ -51,7 +57,16 @@ def sow(base: str) -> Seed:
         order = client.orders.place(
             {"DEMO-INSTANT": 3, "DEMO-NEVER": 2}, client_order_number="BROWSER-1"
         ).transaction_id
-    return Seed({"job": job, "good_job": good, "endpoint": endpoint.id, "order": order, **import_files(base)})
+    return Seed(
+        {
+            "job": job,
+            "good_job": good,
+            "endpoint": endpoint.id,
+            "order": order,
+            **import_files(base),
+            **give_up_records(base, bootstrap),
+        }
+    )
 
 
 def import_files(base: str) -> dict[str, str]:
@@ -68,6 +83,20 @@ def import_files(base: str) -> dict[str, str]:
             session.wait(run)
         unreadable = session.upload("Scan.pdf", b"%PDF-1.7")
     return {"file": file, "check": runs[0], "file_import": runs[1], "unreadable": unreadable}
+
+
+def give_up_records(base: str, bootstrap: str | None) -> dict[str, str]:
+    """Write dead letters, have them counted for a replay; return the paths of the pages of one, and of the replay."""
+    if bootstrap is None:
+        return {}
+    for reason, count in (("undecodable", 12), ("unknown-schema", 3)):
+        send_dead_letters(bootstrap, reason, count, b"no record")
+    pages = "/portal/operator/dead-letters"
+    with PortalSession(base, OPERATOR) as session:
+        letter = re.search(rf'href="({pages}/[^"?]+)"', session.get(f"{pages}?reason=undecodable"))
+        assert letter is not None
+        replay = session.post("/portal/operator/replays", {"reason": "undecodable"}, page=pages)
+    return {"dead_letter": unescape(letter[1]), "replay": replay}
 
 
 def _orders_with_failures() -> list[dict[str, Any]]:

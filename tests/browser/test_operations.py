@@ -4,14 +4,14 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from playwright.async_api import Page, expect
 
+from tests.browser.dead_letters import TOPIC, send_dead_letters
 from tests.browser.page_cases import OPERATOR
 from tests.browser.screen import Screens
 from tests.e2e.installation import Installation
 
-TOPIC = "orders.submitted.v1"
 REASON, OTHER, COUNT = "browser-story", "browser-other", 1_000
 
 
@@ -32,24 +32,6 @@ def read_topic(bootstrap: str) -> list[tuple[bytes, dict[str, Any]]]:
         return found
     finally:
         consumer.close()
-
-
-def send_dead_letters(bootstrap: str, reason: str, count: int, value: bytes) -> None:
-    """Write dead letters of a valid order, as the validator would if it could not process them."""
-    producer = Producer({"bootstrap.servers": bootstrap})
-    for number in range(count):
-        headers = {
-            "dlq.reason": reason,
-            "dlq.detail": "for a story",
-            "dlq.original-topic": TOPIC,
-            "dlq.original-partition": "0",
-            "dlq.original-offset": str(number),
-            "dlq.consumer-group": "validator",
-            "dlq.attempts": "1",
-        }
-        producer.produce(f"{TOPIC}.dlq", value, b"story", headers=list(headers.items()))
-        producer.poll(0)
-    assert producer.flush(60) == 0
 
 
 async def figure(page: Page, name: str) -> str:

@@ -20,9 +20,14 @@ EVENTS_PER_PAGE = 50
 DELIVERIES_PER_PAGE = 50
 # The feed is read forwards only: the newest events are sought in the shortest of these that has enough. Those of a
 # group are read at the same time: most sites have few events a minute, and a reader waits for each request.
-WINDOWS = ((timedelta(minutes=1),), (timedelta(hours=1), timedelta(days=1)), (timedelta(days=31),))
+WINDOWS = (
+    (timedelta(minutes=1),),
+    (timedelta(minutes=10), timedelta(hours=1)),
+    (timedelta(days=1), timedelta(days=31)),
+)
 READ_ROWS = 1_000
-MAX_READ_PAGES = 5
+# A list need not be complete, but there soon.
+MAX_LISTED_PAGES, MAX_READ_PAGES = 3, 5
 # The time of an event is that of what happened; it is in the feed a little later.
 MAX_RECORDING_DELAY = timedelta(minutes=5)
 
@@ -56,7 +61,7 @@ async def list_newest_events(events: EventsApi, types: Sequence[str], *, now: da
 async def _list_since(events: EventsApi, types: Sequence[str], since: datetime) -> EventList:
     newest: deque[EventView] = deque(maxlen=EVENTS_PER_PAGE)
     cursor = since.isoformat()
-    for _ in range(MAX_READ_PAGES):
+    for _ in range(MAX_LISTED_PAGES):
         page = await events.page(after=cursor, types=types, rows=READ_ROWS)
         newest.extend(describe_event(event) for event in page.result[-EVENTS_PER_PAGE:])
         if len(page.result) < READ_ROWS:
