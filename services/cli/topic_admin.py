@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, for_code
 
-from services.chassis.kafka.producer import connection_options
+from services.chassis.kafka.connection_options import connection_options
 from services.chassis.kafka.topic import Topic
 from services.chassis.runtime.errors import UnavailableError
 from services.cli.settings import CliSettings

@@ -11,9 +11,9 @@ from msgspec import DecodeError, Struct, defstruct, json
 
 from services.avro.schema import to_snake_case
 from services.sales import field_types
+from services.sales.amounts import read_literal
 from services.sales.batch import ImportContext
 from services.sales.fast_check import condition_source, texts_source
-from services.sales.field_types import read_literal
 from services.sales.fields import LINE_ITEMS, ORDER, PAYMENT_METHOD, RETURN, TABLES, Field, FieldTable, Lines
 from services.sales.payments import payment_kind
 from services.sales.records import OFFLINE, ORDERS, SalesRecord

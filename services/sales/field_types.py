@@ -9,17 +9,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from decimal import Decimal, DecimalException
-from functools import lru_cache
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 from msgspec import Meta
 
 from services.avro import schema as avro
+from services.sales.amounts import amount_from_integer, is_valid_amount  # noqa: F401 - for generated code
 from services.sales.payments import PAYMENT_KINDS
 from services.sales.records import MODES, SalesRecord
 from services.values import instants
 from services.values.currencies import read_currency, validate_currency
-from services.values.decimals import HugeNumber, read_amount, read_number, strip_trailing_zeros, validate_amount
+from services.values.decimals import HugeNumber, read_amount, strip_trailing_zeros, validate_amount
 from services.values.identifiers import MAX_ID_LENGTH, NOT_A_STRING, read_identifier, validate_text
 from services.values.invalid import Invalid, InvalidKind, describe_type
 from services.values.pii import MAX_CARD_DIGITS, REMOVED, is_personal_data
@@ -30,8 +30,6 @@ YEAR_1980_US, YEAR_2020_US = 315_532_800_000_000, 1_577_836_800_000_000
 _NOT_SEGMENTS = Invalid(InvalidKind.TYPE, "must be an array of strings or numbers, or one comma-separated string")
 OTHER_UNIT = "it looks like another unit (seconds, milliseconds) than microseconds"
 _FUTURE = Invalid(InvalidKind.FUTURE, "must not be more than 5 minutes ahead")
-# Of a common number.
-_MAX_LITERAL_LENGTH = 24
 _SCALARS = (str, int, Decimal, HugeNumber)
 _PERSONAL = Invalid(InvalidKind.PERSONAL, "must be a hash, not personal data")
 
@@ -336,37 +334,6 @@ class Amount(FieldType):
 
     def typed_check(self, _: str) -> None:
         """Return None: all that is read is valid."""
-
-
-@lru_cache(maxsize=16_384)
-def read_literal(literal: str) -> Decimal:
-    """Return the amount of a JSON number with a fraction or an exponent; raises `ValueError` for an uncommon one.
-
-    Prices repeat. What is refused is not cached: it may be long.
-    """
-    if len(literal) > _MAX_LITERAL_LENGTH:
-        raise ValueError("a long number")
-    return _require_amount(read_number(literal))
-
-
-def amount_from_integer(number: object) -> Decimal:
-    """Return the amount of a JSON integer. Raises `ValueError` for anything else."""
-    if type(number) is not int:
-        raise ValueError("not an integer")
-    return _require_amount(number)
-
-
-def _require_amount(number: int | Decimal | HugeNumber) -> Decimal:
-    amount = read_amount(number)
-    if isinstance(amount, Invalid):
-        raise ValueError("not an amount")  # noqa: TRY004 - the number is wrong, not its type
-    return amount
-
-
-@lru_cache(maxsize=16_384)
-def is_valid_amount(amount: Decimal) -> bool:
-    """Return whether an amount is valid; prices repeat, so the latest answers are cached."""
-    return validate_amount(amount) is None
 
 
 @dataclass(frozen=True)

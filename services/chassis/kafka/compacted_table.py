@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from services.chassis.kafka import aiokafka_patches
-from services.chassis.kafka.producer import connection_options
+from services.chassis.kafka.connection_options import connection_options
 from services.chassis.runtime import metrics
 from services.chassis.runtime.background import BackgroundTask
 from services.chassis.runtime.errors import UnavailableError

@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.protocol.group import LeaveGroupRequest
 
 from services.chassis.kafka import aiokafka_patches
-from services.chassis.kafka.producer import connection_options
+from services.chassis.kafka.connection_options import connection_options
 from services.chassis.runtime.settings import KafkaSettings
 
 CLOSE_TIMEOUT_S = 2.0

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, Self
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.client import ConnectionGroup
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, MessageSizeTooLargeError, ProducerClosed
-from aiokafka.helpers import create_ssl_context
 from aiokafka.protocol.api import Request
 
 from services.chassis.kafka import aiokafka_patches
+from services.chassis.kafka.connection_options import connection_options
 from services.chassis.kafka.encoded_batch import HEADER_BYTES, EncodedBatch
 from services.chassis.kafka.partitioner import partition_for_key
 from services.chassis.kafka.pending_batch import PendingBatches
@@ -50,24 +50,6 @@ class ProducerRecord(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
-
-
-def connection_options(settings: KafkaSettings) -> dict[str, Any]:
-    """Return the connection options of all aiokafka clients."""
-    uses_tls = settings.kafka_security_protocol in ("SSL", "SASL_SSL")
-    password = settings.kafka_sasl_password
-    return {
-        "bootstrap_servers": settings.kafka_bootstrap_servers,
-        "security_protocol": settings.kafka_security_protocol,
-        "ssl_context": create_ssl_context(
-            cafile=settings.kafka_ssl_cafile, certfile=settings.kafka_ssl_certfile, keyfile=settings.kafka_ssl_keyfile
-        )
-        if uses_tls
-        else None,
-        "sasl_mechanism": settings.kafka_sasl_mechanism,
-        "sasl_plain_username": settings.kafka_sasl_username,
-        "sasl_plain_password": password.get_secret_value() if password else None,
-    }
 
 
 class _PartitionState:

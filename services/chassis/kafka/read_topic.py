@@ -7,7 +7,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from services.chassis.kafka.aiokafka_patches import install
-from services.chassis.kafka.producer import connection_options
+from services.chassis.kafka.connection_options import connection_options
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import KafkaSettings
 
