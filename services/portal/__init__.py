@@ -2,5 +2,5 @@
 
 Reads:  nothing
 Writes: nothing
-Owns:   portal_sessions, portal_uploads, portal_imports and others (MongoDB)
+Owns:   portal_sessions, portal_audit, portal_uploads, portal_imports and others (MongoDB)
 """

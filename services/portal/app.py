@@ -23,6 +23,7 @@ from services.portal.adapters.administration import HttpAdministration
 from services.portal.adapters.api_caller import HttpApiCaller
 from services.portal.adapters.api_clients import RETRY, ApiClients
 from services.portal.adapters.api_documents import HttpApiDocuments
+from services.portal.adapters.audit_trail import MongoAuditTrail
 from services.portal.adapters.batch_log import MongoBatchLog
 from services.portal.adapters.credential_vault import MongoCredentialVault
 from services.portal.adapters.file_reader import LocalFileReader
@@ -105,6 +106,7 @@ class Components:
         keys = parse_keys(settings.portal_encryption_keys.get_secret_value())
         self.sessions = MongoSessionStore(self.mongo, keys)
         self.pending = MongoPendingSignIns(self.mongo, keys)
+        self.trail = MongoAuditTrail(self.mongo, now_us=now_us, days=settings.portal_audit_days)
         self.clients = ApiClients(
             settings.portal_api_url,
             settings.portal_admin_url,
@@ -128,6 +130,7 @@ class Components:
                 partial(verify_rotated_key_ids, self.mongo, ENCRYPTION_KEYS, list(self.sessions.key_ids)),
                 self.sessions.create_indexes,
                 self.pending.create_indexes,
+                self.trail.create_indexes,
                 *self.files.create_indexes,
             ]
         )
@@ -137,6 +140,7 @@ class Components:
             failures=RateLimit(window_s=FAILURE_WINDOW_S),
             max_failures=settings.portal_sign_ins_per_minute,
             audit=AuditLog(),
+            trail=self.trail,
             now_us=now_us,
             new_secret=partial(secrets.token_urlsafe, COOKIE_BYTES),
             on_end=self.on_session_end,
@@ -312,7 +316,9 @@ def build_routes(components: Components) -> Sequence[web.RouteDef]:
             grafana_url=components.settings.portal_grafana_url,
         ).routes(),
         ClientPages(pages, components.administration_of).routes(),
-        OperationsPages(pages, components.operations_of, grafana_url=components.settings.portal_grafana_url).routes(),
+        OperationsPages(
+            pages, components.operations_of, components.trail, grafana_url=components.settings.portal_grafana_url
+        ).routes(),
         # Last: everything else.
         NotFoundPages(pages, components.static).routes(),
     )

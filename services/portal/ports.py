@@ -14,6 +14,7 @@ from services.portal.domain.file_import import Ended, FaultGroup, FileImport, Im
 from services.portal.domain.kafka_records import RecordText, SchemaText
 from services.portal.domain.mending import Draft, DraftState, JobLink
 from services.portal.domain.openapi import ApiDocument
+from services.portal.domain.operations import EntryView
 from services.portal.domain.session import Grant, Session
 from services.portal.domain.upload import Upload
 from tillstream import ItemPage
@@ -55,6 +56,22 @@ class Authority(Protocol):
 
     async def inspect(self, client_id: str, client_secret: str) -> Grant | None:
         """Return what the client may do; None if id or secret is wrong. Raises `UnavailableError`."""
+
+
+class AuditTrail(Protocol):
+    """Sign-ins and disclosures, for operators. Details hold no code, secret or personal data.
+
+    Every call raises `UnavailableError`.
+    """
+
+    async def record(self, action: str, *, actor: str, source: str, **details: object) -> None:
+        """Add an entry."""
+
+    async def count(self, action: str, *, actor: str, source: str, **details: object) -> None:
+        """Count an action in the one entry that all equal ones of a minute have."""
+
+    async def entries(self, *, before: str, limit: int) -> Sequence[EntryView]:
+        """Return entries, newest first, optionally only those before an entry's id."""
 
 
 class JobsApi(Protocol):

@@ -37,6 +37,9 @@ class Settings(ServiceSettings, ApiSettings, MongoSettings, ProxySettings):
     portal_sign_ins_per_minute: int = Field(
         10, ge=1, description="Failed sign-ins from one address in any minute, and thrice as many for one client id."
     )
+    portal_audit_days: int = Field(
+        365, ge=1, le=3_650, description="Days for which the audit trail of sign-ins and of shown codes is kept."
+    )
     portal_spool_dir: Path = Field(
         Path("/tmp/tillstream-portal"),  # noqa: S108 - only its owner may enter it
         description="Directory for copies of uploaded files while they are read; nothing is lost with it.",

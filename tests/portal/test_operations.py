@@ -159,17 +159,20 @@ async def test_replays_are_listed(operator: Site, api: FakeOperatorApi) -> None:
 
 
 async def test_the_audit_trail_goes_back_page_by_page(operator: Site, api: FakeOperatorApi) -> None:
-    assert "Nothing yet" in await operator.text(f"{BASE}/audit")
+    assert "Signed in" in await operator.text(f"{BASE}/audit")
     details = {"replay": REPLAY, "reasons": ["unknown-schema"], "replayed": 1_000}
     api.entries = [
         {"id": f"e{number}", "at": "2026-11-30T10:15:00.000Z", "actor": "ann", "source": "::1", "details": details}
         | {"action": "replay finished"}
-        for number in range(50)
+        for number in range(99, 49, -1)
     ]
     text = await operator.text(f"{BASE}/audit")
-    for shown in ("Replay finished", "ann", "reasons: unknown-schema, replayed: 1000", THIS_REPLAY, "before=e49"):
+    for shown in ("Replay finished", "ann", "reasons: unknown-schema, replayed: 1000", THIS_REPLAY, "before=e50"):
         assert shown in text
-    await operator.text(f"{BASE}/audit?before=e49")
-    assert api.queries[-1] == {"before": ["e49"]}
+    await operator.text(f"{BASE}/audit?before=e50")
+    assert api.queries[-1] == {"before": ["e50"]}
+    looked_at = {"id": "e1", "at": "2026-11-30T10:15:00.000Z", "actor": "ann", "source": "::1"}
+    api.entries = [looked_at | {"action": "dead letter shown", "details": {"deadLetter": LETTER}}]
+    assert f"deadLetter: {LETTER}" in await operator.text(f"{BASE}/audit")
     api.entries = []
-    assert "No more entries" in await operator.text(f"{BASE}/audit?before=e49")
+    assert "No more entries" in await operator.text(f"{BASE}/audit?before=0")

@@ -160,6 +160,11 @@ class EntryView(Struct, frozen=True, kw_only=True, rename="camel"):
     details: Mapping[str, Any]
 
     @property
+    def replay(self) -> str:
+        """The id of the replay that it is about; empty of any other entry."""
+        return str(self.details.get("replay", ""))
+
+    @property
     def text(self) -> str:
         """The details as one line."""
         return ", ".join(f"{name}: {_to_text(value)}" for name, value in self.details.items() if name != "replay")

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from services.chassis.security.audit import AuditLog
 from services.portal.domain.session import Session
+from services.portal.ports import AuditTrail
 from tillstream import AsyncClient
 from tillstream.models import Counts, OrderedLine, PlacedOrder, Unit
 
@@ -49,9 +50,20 @@ async def place_order(
 
 
 async def show_codes(
-    client: AsyncClient, transaction_id: str, sku: str, start: int, *, session: Session, source: str, audit: AuditLog
+    client: AsyncClient,
+    transaction_id: str,
+    sku: str,
+    start: int,
+    *,
+    session: Session,
+    source: str,
+    audit: AuditLog,
+    trail: AuditTrail,
 ) -> ShownCodes:
-    """Return a page of the codes of a product in an order, and write who has seen how many to the audit log."""
+    """Return a page of the codes of a product in an order, after the audit trail has who sees how many.
+
+    Raises `UnavailableError` if it cannot be recorded, and the errors of `tillstream`.
+    """
     found = await client.orders.codes(transaction_id, sku=sku)
     units = [unit for each in found.codes for unit in each.codes]
     end = start + UNITS_PER_PAGE
@@ -65,12 +77,11 @@ async def show_codes(
         next_start=end if end < len(units) else None,
     )
     if shown.disclosed_count:
-        audit.record(
-            "codes shown",
-            actor=session.client_id,
-            source=source,
+        details = {
             **session.audit_details,
-            transactionId=found.transaction_id,
-            codes=shown.disclosed_count,
-        )
+            "transactionId": found.transaction_id,
+            "codes": shown.disclosed_count,
+        }
+        await trail.record("codes shown", actor=session.client_id, source=source, **details)
+        audit.record("codes shown", actor=session.client_id, source=source, **details)
     return shown

@@ -101,7 +101,7 @@ async def begin(*, target: str, cookie: str | None, replaced: str | None, source
     Raises `IssuerError`, `UnavailableError`.
     """
     if sign_in.is_throttled(None, source, deps.sign_in) or not _may_begin(source, deps.sign_in):
-        return sign_in.refuse(Refusal.THROTTLED, source, deps.sign_in)
+        return await sign_in.refuse(Refusal.THROTTLED, source, deps.sign_in)
     metadata = await deps.issuer.metadata()
     state, cookie = deps.new_secret(), cookie or deps.new_secret()
     pending = PendingSignIn(
@@ -138,21 +138,21 @@ async def complete(
     with nothing, and people of one office may have one address. Raises `IssuerError`, `UnavailableError`.
     """
     if sign_in.is_throttled(None, source, deps.sign_in):
-        return sign_in.refuse(Refusal.THROTTLED, source, deps.sign_in)
+        return await sign_in.refuse(Refusal.THROTTLED, source, deps.sign_in)
     pending = await _take(callback.state, cookie, deps)
     if pending is None:
-        return sign_in.refuse(Refusal.STALE, source, deps.sign_in)
+        return await sign_in.refuse(Refusal.STALE, source, deps.sign_in)
     try:
         await _check_issuer(callback, deps)
         if callback.error:
-            return sign_in.refuse(Refusal.DENIED, source, deps.sign_in)
+            return await sign_in.refuse(Refusal.DENIED, source, deps.sign_in)
         identity, claims = await _identify(callback.code, pending, deps)
     except InvalidCodeError:
-        return sign_in.refuse(Refusal.STALE, source, deps.sign_in)
+        return await sign_in.refuse(Refusal.STALE, source, deps.sign_in)
     except InvalidIdTokenError as error:
         _LOG.warning("answer of the issuer refused", reason=str(error))
         sign_in.count_failure(None, source, deps.sign_in)
-        return sign_in.refuse(Refusal.UNVERIFIED, source, deps.sign_in)
+        return await sign_in.refuse(Refusal.UNVERIFIED, source, deps.sign_in)
     return await _sign_in_mapped(
         identity, claims, target=pending.target, replaced=(pending.replaced, current), source=source, deps=deps
     )
@@ -202,13 +202,13 @@ async def _sign_in_mapped(
 ) -> Completed | Refusal:
     client = _client_of(claims, deps)
     if client is None:
-        return sign_in.refuse(Refusal.UNMAPPED, source, deps.sign_in, account=identity.account)
+        return await sign_in.refuse(Refusal.UNMAPPED, source, deps.sign_in, account=identity.account)
     grant = await deps.sign_in.authority.inspect(client.client_id, client.client_secret)
     if grant is None:
         _LOG.error("the secret of a mapped client is not accepted", client=client.client_id)
-        return sign_in.refuse(Refusal.NOT_ACCEPTED, source, deps.sign_in, account=identity.account)
+        return await sign_in.refuse(Refusal.NOT_ACCEPTED, source, deps.sign_in, account=identity.account)
     if not grant.scopes:
-        return sign_in.refuse(Refusal.NO_RIGHTS, source, deps.sign_in, account=identity.account)
+        return await sign_in.refuse(Refusal.NO_RIGHTS, source, deps.sign_in, account=identity.account)
     signed_in = await sign_in.begin_session(
         client.client_id,
         client.client_secret,

@@ -9,11 +9,14 @@ from services.chassis.http.rate_limit import RateLimit
 from services.chassis.security.audit import AuditLog
 from services.portal import metrics
 from services.portal.domain.session import TOUCH_US, Grant, Identity, Session
-from services.portal.ports import Authority, SessionStore
+from services.portal.ports import AuditTrail, Authority, SessionStore
 
 MAX_CREDENTIAL_CHARACTERS = 256
 # People paste secrets into the wrong field: the id that was entered is not logged.
 UNKNOWN_CLIENT = "unknown client"
+# Refusals of a minute that the audit trail has by address; nobody fills it from many addresses.
+MAX_LISTED_REFUSALS = 200
+OTHER_ADDRESSES = "other addresses"
 
 
 class Refusal(StrEnum):
@@ -39,6 +42,7 @@ class Deps:
     failures: RateLimit
     max_failures: int
     audit: AuditLog
+    trail: AuditTrail
     now_us: Callable[[], int]
     new_secret: Callable[[], str]
     on_end: Callable[[str], None]
@@ -62,16 +66,16 @@ async def sign_in(
 ) -> SignedIn | Refusal:
     """Begin a session, always with a new id, and end the browser's earlier one. Raises `UnavailableError`."""
     if is_throttled(client_id, source, deps):
-        return refuse(Refusal.THROTTLED, source, deps)
+        return await refuse(Refusal.THROTTLED, source, deps)
     is_possible = (
         0 < len(client_id) <= MAX_CREDENTIAL_CHARACTERS and 0 < len(client_secret) <= MAX_CREDENTIAL_CHARACTERS
     )
     grant = await deps.authority.inspect(client_id, client_secret) if is_possible else None
     if grant is None:
         count_failure(client_id, source, deps)
-        return refuse(Refusal.WRONG, source, deps)
+        return await refuse(Refusal.WRONG, source, deps)
     if not grant.scopes:
-        return refuse(Refusal.NO_RIGHTS, source, deps)
+        return await refuse(Refusal.NO_RIGHTS, source, deps)
     return await begin_session(client_id, client_secret, grant, source=source, deps=deps, replaced=(replaced,))
 
 
@@ -85,7 +89,10 @@ async def begin_session(
     replaced: Collection[str | None] = (),
     identity: Identity | None = None,
 ) -> SignedIn:
-    """Begin a session of a client that auth has accepted, and end `replaced`. Raises `UnavailableError`."""
+    """Begin a session of a client that auth has accepted, and end `replaced`. Raises `UnavailableError`.
+
+    Nobody has the cookie of a session that is not in the audit trail.
+    """
     for session_id in set(replaced):
         if session_id is not None:
             await _end_replaced(session_id, source, deps)
@@ -100,8 +107,8 @@ async def begin_session(
         identity=identity,
     )
     await deps.sessions.add(session)
+    await _record("signed in", session, source, deps)
     metrics.SIGN_INS.labels("signed_in").inc()
-    deps.audit.record("signed in", actor=client_id, source=source, **session.audit_details)
     return SignedIn(cookie, session)
 
 
@@ -125,25 +132,27 @@ async def find_session(cookie: str, deps: Deps, *, is_used: bool) -> Session | N
 async def sign_out(session: Session, *, source: str, deps: Deps) -> None:
     """End a session, in all tabs and on all replicas. Raises `UnavailableError`."""
     if await _end(session.id, "signed_out", deps):
-        deps.audit.record("signed out", actor=session.client_id, source=source, **session.audit_details)
+        await _record("signed out", session, source, deps)
 
 
 async def end_refused_session(session: Session, *, source: str, deps: Deps) -> None:
     """End a session whose credentials auth no longer accepts. Raises `UnavailableError`."""
     if await _end(session.id, "revoked", deps):
-        _audit_end(session, source, "revoked", deps)
+        await _record("session ended", session, source, deps, reason="revoked")
 
 
 async def _end_replaced(session_id: str, source: str, deps: Deps) -> None:
     """End the browser's earlier session: its cookie is about to be overwritten, so nobody could sign it out."""
     session = await deps.sessions.find(session_id)
     if session is not None and await _end(session.id, "replaced", deps):
-        _audit_end(session, source, "replaced", deps)
+        await _record("session ended", session, source, deps, reason="replaced")
 
 
-def _audit_end(session: Session, source: str, reason: str, deps: Deps) -> None:
-    details = session.audit_details
-    deps.audit.record("session ended", actor=session.client_id, source=source, reason=reason, **details)
+async def _record(action: str, session: Session, source: str, deps: Deps, **details: object) -> None:
+    """Write an action of a session to the audit trail, and to the log."""
+    details |= session.audit_details
+    await deps.trail.record(action, actor=session.client_id, source=source, **details)
+    deps.audit.record(action, actor=session.client_id, source=source, **details)
 
 
 async def _end(session_id: str, reason: str, deps: Deps) -> bool:
@@ -174,8 +183,16 @@ def _limits(client_id: str | None, source: str, deps: Deps) -> list[tuple[str, i
     return limits
 
 
-def refuse(refusal: Refusal, source: str, deps: Deps, **details: str) -> Refusal:
-    """Count and audit a refusal, and return it."""
+async def refuse(refusal: Refusal, source: str, deps: Deps, **details: str) -> Refusal:
+    """Count and audit a refusal, and return it. Raises `UnavailableError`."""
     metrics.SIGN_INS.labels(str(refusal)).inc()
     deps.audit.record("sign-in refused", actor=UNKNOWN_CLIENT, source=source, reason=str(refusal), **details)
+    is_listed = deps.failures.acquire("listed refusals", limit=MAX_LISTED_REFUSALS).allowed
+    await deps.trail.count(
+        "sign-in refused",
+        actor=UNKNOWN_CLIENT,
+        source=source if is_listed else OTHER_ADDRESSES,
+        reason=str(refusal),
+        **(details if is_listed else {}),
+    )
     return refusal

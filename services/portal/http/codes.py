@@ -149,7 +149,7 @@ class CodePages:
         raise web.HTTPSeeOther(_address(visit.request.match_info["transactionId"]))
 
     async def show_codes(self, visit: Visit) -> web.StreamResponse:
-        """The codes of one product of an order: in the response to a form only, and in the audit log."""
+        """The codes of one product of an order: in the response to a form only, each time audited."""
         transaction_id, sku = visit.request.match_info["transactionId"], visit.form.get("sku", "")
         start = visit.form.get("start", "0")
         begin = int(start) if start.isascii() and start.isdecimal() and len(start) < 8 else 0
@@ -162,6 +162,7 @@ class CodePages:
                 session=visit.session,
                 source=self._pages.source_of(visit.request),
                 audit=self._pages.sessions.audit,
+                trail=self._pages.sessions.trail,
             )
         except NotFoundError:
             raise not_found("order", back=BACK) from None

@@ -6,23 +6,26 @@ from aiohttp import web
 
 from services.portal.domain.operations import FindingsView, Operations, describe_age, read_criteria, to_filter
 from services.portal.domain.session import ADMIN_SCOPE, Session
+from services.portal.flows.audit_trail import ENTRIES_PER_PAGE, list_entries
 from services.portal.http.operator import BASE
 from services.portal.http.outcomes import once, sentence_of
 from services.portal.http.pages import Pages
 from services.portal.http.visits import PageError, Visit, not_found
+from services.portal.ports import AuditTrail
 from tillstream import ConflictError, InvalidRequestError, NotFoundError
 
 TOPICS, LETTERS, REPLAYS, AUDIT = (f"{BASE}/{each}" for each in ("topics", "dead-letters", "replays", "audit"))
-ENTRIES_SHOWN = 50
 OperationsOf = Callable[[Session], Operations]
 
 
 class OperationsPages:
     """The pages of topics, dead letters, replays and the audit trail."""
 
-    def __init__(self, pages: Pages, operations_of: OperationsOf, *, grafana_url: str | None) -> None:
-        """`operations_of` returns the operators' API with the token of a session."""
-        self._pages, self._of, self._grafana_url = pages, operations_of, grafana_url
+    def __init__(
+        self, pages: Pages, operations_of: OperationsOf, trail: AuditTrail, *, grafana_url: str | None
+    ) -> None:
+        """`operations_of` returns the operators' API with the token of a session; `trail` is the portal's own."""
+        self._pages, self._of, self._trail, self._grafana_url = pages, operations_of, trail, grafana_url
 
     def routes(self) -> Sequence[web.RouteDef]:
         """All routes."""
@@ -122,6 +125,6 @@ class OperationsPages:
     async def audit(self, visit: Visit) -> web.StreamResponse:
         """The audit trail, newest first."""
         before = visit.query.get("before", "")
-        entries = await self._of(visit.session).audit(before=before)
-        following = entries[-1].id if len(entries) == ENTRIES_SHOWN else ""
+        entries = await list_entries(self._of(visit.session), self._trail, before=before)
+        following = entries[-1].id if len(entries) == ENTRIES_PER_PAGE else ""
         return self._pages.page(visit, "audit.html", entries=entries, before=before, following=following)
