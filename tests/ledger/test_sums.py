@@ -13,11 +13,13 @@ from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 
 from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.errors import UnavailableError
 from services.ledger.adapters import collections
 from services.ledger.adapters.collections import ENTRIES, SUMS
 from services.ledger.domain.entries import State
 from services.ledger.domain.report import Filter, ReportQuery
 from services.ledger.domain.sums import day_of, to_date
+from services.ledger.domain.versions import MAX_VERSIONS
 from services.ledger.flows.erase_user import request_erasure
 from services.ledger.flows.queries import Report
 from services.ledger.http.responses import report_rows
@@ -250,6 +252,29 @@ async def test_an_erased_user_is_nowhere_and_a_replay_brings_nothing_back(mongod
         pseudonym = (await request_erasure(site, user, harness.erase_deps)).pseudonym
         assert (await harness.find(site, "2"))[0].user_id == pseudonym
         assert (await harness.find(site, "1"))[0].user_id == "other"
+
+
+async def test_a_version_repeated_while_its_user_is_being_erased_takes_no_place_of_another(
+    harness: Harness, site: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = "being-erased"
+    versions = [an_order("1", site=site, at=at, user=user if at == 5 else "other") for at in range(MAX_VERSIONS + 1)]
+    await harness.record(*versions)
+    with monkeypatch.context() as stopped:
+        stopped.setattr(harness.ledger, "fence", unavailable)
+        with pytest.raises(UnavailableError):
+            await harness.erase(site, user)
+    await harness.record(versions[5])
+    await harness.erase(site, user)
+    (entry,) = await harness.find(site, "1")
+    assert entry.order is not None
+    assert [each.rank.accepted_at for each in entry.order.earlier] == [
+        each.accepted_at for each in reversed(versions[:-1])
+    ]
+
+
+async def unavailable() -> None:
+    raise UnavailableError("MongoDB")
 
 
 async def recorded_again(harness: Harness, records: list[SalesRecord]) -> list[str]:

@@ -4,7 +4,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 
-from services.ledger.domain.entries import GroupKey, apply_record, empty_group, group_key, group_sums
+from services.ledger.domain.entries import (
+    Group,
+    GroupKey,
+    apply_record,
+    empty_group,
+    erase_user,
+    group_key,
+    group_sums,
+)
 from services.ledger.domain.movement import Book, GroupChange, Movement, MovementBuilder, StoredGroup
 from services.ledger.domain.sums import Sums, difference
 from services.ledger.domain.versions import erase_person
@@ -14,6 +22,8 @@ from services.sales.records import SalesRecord
 
 # Of all orders and returns with one order id, about 3 MB: a page or a portion needs several of them at once.
 MAX_LINES_PER_GROUP = 10_000
+# By site and user.
+Pseudonyms = dict[tuple[int, str], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +53,10 @@ async def record_sales(records: Sequence[SalesRecord], deps: Deps, *, offsets: M
 
 async def _record(records: Sequence[SalesRecord], transaction: Transaction, deps: Deps) -> int:
     books = await _load_books({record.site for record in records}, transaction, deps)
-    records = await _pseudonymise(records, books, transaction)
+    pseudonyms = await _load_pseudonyms(records, books, transaction)
     by_group = _group(records)
     stored = await transaction.load(list(by_group))
-    changes = _merge(by_group, stored, books, deps)
+    changes = _merge(by_group, stored, books, pseudonyms, deps)
     if not changes:
         return 0
     await transaction.save(changes)
@@ -67,23 +77,16 @@ async def _load_books(sites: Iterable[int], transaction: Transaction, deps: Deps
     return books
 
 
-async def _pseudonymise(
+async def _load_pseudonyms(
     records: Sequence[SalesRecord], books: Mapping[int, Book], transaction: Transaction
-) -> Sequence[SalesRecord]:
-    """Return the records, those of erased users without the person."""
-    pseudonyms: dict[tuple[int, str], str] = {}
+) -> Pseudonyms:
+    """Return the pseudonyms of those users of the records who are, or are to be, erased."""
+    pseudonyms: Pseudonyms = {}
     for site in [site for site, book in books.items() if book.has_erased_users]:
         users = sorted({record.user_id for record in records if record.site == site})
         found = await transaction.load_pseudonyms(site, users)
         pseudonyms |= {(site, user_id): pseudonym for user_id, pseudonym in found.items()}
-    if not pseudonyms:
-        return records
-    return [
-        record
-        if (pseudonym := pseudonyms.get((record.site, record.user_id))) is None
-        else erase_person(record, pseudonym)
-        for record in records
-    ]
+    return pseudonyms
 
 
 def _group(records: Iterable[SalesRecord]) -> dict[GroupKey, list[SalesRecord]]:
@@ -97,6 +100,7 @@ def _merge(
     by_group: Mapping[GroupKey, Sequence[SalesRecord]],
     stored: Mapping[GroupKey, StoredGroup],
     books: Mapping[int, Book],
+    pseudonyms: Pseudonyms,
     deps: Deps,
 ) -> list[GroupChange]:
     """Return the groups that the records change; raises `EntryTooLargeError`."""
@@ -104,16 +108,27 @@ def _merge(
     for key, records in by_group.items():
         known = stored.get(key)
         before = known.group if known is not None else empty_group(key)
-        after = before
-        fingerprint_key = deps.site_key(key.site)
-        for record in records:
-            after = apply_record(after, record, fingerprint_key)
+        after = _apply(before, records, pseudonyms, deps.site_key(key.site))
         if after is not before:
             if after.line_count > max(MAX_LINES_PER_GROUP, before.line_count):
                 raise EntryTooLargeError(f"the records of an order have more than {MAX_LINES_PER_GROUP} lines")
             generation = _newest_generation(books[key.site]) if known is None else known.generation
             changes.append(GroupChange(after, generation, None if known is None else known.further))
     return changes
+
+
+def _apply(group: Group, records: Sequence[SalesRecord], pseudonyms: Pseudonyms, fingerprint_key: bytes) -> Group:
+    """Return the group with the records, those of erased users without the person."""
+    for record in records:
+        pseudonym = pseudonyms.get((record.site, record.user_id))
+        if pseudonym is None:
+            group = apply_record(group, record, fingerprint_key)
+            continue
+        if record.user_id in group.users:
+            # Otherwise a version that is stored already would be taken for another one, and count twice.
+            group = erase_user(group, record.user_id, pseudonym, fingerprint_key)
+        group = apply_record(group, erase_person(record, pseudonym), fingerprint_key)
+    return group
 
 
 def _newest_generation(book: Book) -> int:
