@@ -49,12 +49,15 @@ def build_rejection_runs(batch: Batch) -> list[OutcomeRun]:
     return _build_runs(_item_of_rejected(record, batch.kind, batch.mode) for record in batch.rejected)
 
 
-def build_outcome_runs(header: JobHeader, outcomes: Iterable[RecordOutcome]) -> list[OutcomeRun]:
+def build_outcome_runs(header: JobHeader, outcomes: Sequence[RecordOutcome]) -> list[OutcomeRun]:
     """Return the outcomes of records of one job as runs, in the given order.
 
     A run ends where the next record's position is not greater, or where it would exceed 100 records or 512 KiB.
     """
-    return _build_runs(_item_of_outcome(outcome, header.type, header.mode) for outcome in outcomes)
+    kind, mode = header.type, header.mode
+    if 0 < len(outcomes) <= MAX_RUN_LENGTH and (run := _build_passed_run(outcomes, kind, mode)) is not None:
+        return [run]
+    return _build_runs(_item_of_outcome(outcome, kind, mode) for outcome in outcomes)
 
 
 def validate_job_ref(job: JobRef, *, max_total: int) -> str | None:
@@ -84,14 +87,28 @@ def _item_of_rejected(record: RejectedRecord, kind: str, job_mode: str) -> _RunI
 def _item_of_outcome(outcome: RecordOutcome, kind: str, job_mode: str) -> _RunItem:
     if not isinstance(outcome, RecordPassed):
         return _item_of_failed(outcome, kind, job_mode)
-    # Nearly all outcomes: keep this short.
-    record = outcome.record
+    row = _passed_row(outcome.record, kind, job_mode)
+    return _RunItem(outcome.position, row, None, 4 * len("".join(row)))
+
+
+def _build_passed_run(outcomes: Sequence[RecordOutcome], kind: str, job_mode: str) -> OutcomeRun | None:
+    """Return one run of records without faults that follow each other, as most do; None if they are not such."""
+    passed = [outcome for outcome in outcomes if type(outcome) is RecordPassed]
+    first = outcomes[0].position
+    if [outcome.position for outcome in passed] != list(range(first, first + len(outcomes))):
+        return None
+    rows = json.encode([_passed_row(outcome.record, kind, job_mode) for outcome in passed])
+    # At least the estimate of the items' sizes.
+    return None if 4 * len(rows) > MAX_RUN_BYTES else OutcomeRun(first, SUCCEEDED * len(passed), rows.decode(), [])
+
+
+def _passed_row(record: SalesRecord | RecordSummary, kind: str, job_mode: str) -> list[str]:
     ids = [record.order_id, record.user_id]
     if kind == RETURNS:
         ids.insert(1, record.return_id or "")
     if record.mode != job_mode:
         ids.append(record.mode)
-    return _RunItem(outcome.position, ids, None, 4 * len("".join(ids)))
+    return ids
 
 
 def _item_of_failed(outcome: RecordFailed, kind: str, job_mode: str) -> _RunItem:

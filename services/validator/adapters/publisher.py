@@ -75,7 +75,7 @@ class KafkaPublisher(Publisher):
             items = list(group)
             # The records of one request have the same trace.
             headers = trace_headers(items[0][2])
-            for run in build_outcome_runs(header, (outcome for _, outcome, _ in items)):
+            for run in build_outcome_runs(header, [outcome for _, outcome, _ in items]):
                 yield ProducerRecord(*self._encoder.encode_judged(header, run, at_us=at_us), headers)
 
 
