@@ -14,9 +14,15 @@ from tests.portal.fake_fulfilment import FakeFulfilment
 from tests.portal.fake_ledger import FakeLedger
 from tests.portal.public_files import answer_public
 
-CUSTOMER, OTHER, RESELLER, OPERATOR = "customer-608", "customer-609", "reseller", "operator"
+CUSTOMER, OTHER, RESELLER, RETURNS_CLIENT, OPERATOR = "customer-608", "customer-609", "reseller", "returns", "operator"
 SECRET = "right-secret-canary"
-SITES = {CUSTOMER: (608, "12345"), OTHER: (609, "67890"), RESELLER: (608, "12345"), OPERATOR: (0, "")}
+SITES = {
+    CUSTOMER: (608, "12345"),
+    OTHER: (609, "67890"),
+    RESELLER: (608, "12345"),
+    RETURNS_CLIENT: (608, "12345"),
+    OPERATOR: (0, ""),
+}
 ALL_SCOPES = {
     "common-status": "status:read",
     "omnichannel": "orders:write returns:write",
@@ -28,6 +34,7 @@ SCOPES: dict[str, dict[str, str]] = {
     CUSTOMER: ALL_SCOPES,
     OTHER: ALL_SCOPES,
     RESELLER: {"fulfilment": ALL_SCOPES["fulfilment"]},
+    RETURNS_CLIENT: {"omnichannel": "returns:write"},
     OPERATOR: {"auth-admin": "admin"},
 }
 JOB = "7c1f7bd0-cdbe-11f0-8de9-0242ac120002"

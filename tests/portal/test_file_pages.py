@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from services.portal.domain.file_import import Counts, FileImport, Purpose, State
 from services.portal.domain.upload import MAX_PIECE_BYTES
-from tests.portal.apis import JOB, OTHER, RESELLER, Apis, a_job
+from tests.portal.apis import JOB, OTHER, RESELLER, RETURNS_CLIENT, Apis, a_job
 from tests.portal.site import ORIGIN, OWN_REQUEST, Site
 
 HEADER = "Order no.;Customer;dateTime;productId;quantity;unitPrice"
@@ -237,6 +237,28 @@ async def test_who_may_not_import_is_told_so(site: Site) -> None:
         pass
     assert "orders:write" in await site.text("/portal/files", status=403)
     assert 'href="/portal/files"' not in await site.text("/portal/")
+
+
+async def test_who_may_import_returns_only_imports_returns_only(signed_in: Site, site: Site) -> None:
+    path = await upload(signed_in)
+    run_path = await choose(signed_in, path, "import", **MAPPING)
+    signed_in.client.session.cookie_jar.clear()
+    async with await site.sign_in(RETURNS_CLIENT):
+        pass
+    assert 'href="/portal/files"' in await site.text("/portal/")
+    for refused, fields in ((path, {"action": "import", "kind": "orders"}), (path, {"action": "import"})):
+        async with await site.post(refused, {"form_token": await site.form_token(path), **fields}) as response:
+            assert response.status == 403
+            assert "“orders:write”" in await response.text()
+    async with await site.post(f"{run_path}/resume", {"form_token": await site.form_token(path)}) as response:
+        assert response.status == 403
+    own = await upload(site, b"id;orderId\n1;2\n", "returns.csv")
+    text = await site.text(own)
+    assert '<option value="returns" selected>' in text
+    assert '<option value="orders"' not in text
+    assert '<th scope="row">orderId</th>' in text
+    (run,) = await imports_of(site)
+    assert run.options.kind == "orders", "what another client has begun"
 
 
 async def test_a_file_is_deleted_unless_it_is_in_use(signed_in: Site) -> None:

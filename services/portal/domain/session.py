@@ -68,6 +68,6 @@ class Session(Struct, frozen=True, kw_only=True):
         person = {} if self.identity is None else {"account": self.identity.account}
         return {"site": self.grant.site, **person}
 
-    def may(self, scope: str) -> bool:
-        """Whether the client has a scope."""
-        return scope in self.grant.scopes
+    def may(self, *scopes: str) -> bool:
+        """Whether the client has one of these scopes."""
+        return not self.grant.scopes.isdisjoint(scopes)

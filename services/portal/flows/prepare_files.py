@@ -37,12 +37,12 @@ class PreparedFile:
         return self.inspection is not None and self.problem is None
 
 
-async def prepare(upload: Upload, deps: Deps) -> PreparedFile:
-    """Return the file as it would be read: as its owner has said, else like the site's earlier files."""
+async def prepare(upload: Upload, deps: Deps, *, default: ReadOptions) -> PreparedFile:
+    """Return the file as it would be read: as its owner has said, else by `default` like the site's earlier files."""
     try:
         if upload.options is not None:
             return _prepared(upload.options, await deps.reader.inspect(upload, upload.options))
-        options = ReadOptions()
+        options = default
         inspection = await deps.reader.inspect(upload, options)
         mapping = await _recall(upload, options, inspection, deps)
         if mapping:
@@ -50,12 +50,14 @@ async def prepare(upload: Upload, deps: Deps) -> PreparedFile:
             inspection = await deps.reader.inspect(upload, options)
         return _prepared(options, inspection)
     except SourceError as error:
-        return PreparedFile(options=upload.options or ReadOptions(), inspection=None, problem=str(error))
+        return PreparedFile(options=upload.options or default, inspection=None, problem=str(error))
     except IncompleteFileError:
-        return PreparedFile(options=ReadOptions(), inspection=None, problem="the file is gone; upload it again")
+        return PreparedFile(options=default, inspection=None, problem="the file is gone; upload it again")
 
 
-async def choose(upload: Upload, options: ReadOptions, fields: Mapping[int, str], deps: Deps) -> Sequence[str]:
+async def choose(
+    upload: Upload, options: ReadOptions, fields: Mapping[int, str], deps: Deps, *, default: ReadOptions
+) -> Sequence[str]:
     """Store how a file is to be read; `fields` has the field of each column by its position.
 
     Returns the fields that have several columns: nothing is stored then. The columns are remembered for the site.
@@ -66,8 +68,7 @@ async def choose(upload: Upload, options: ReadOptions, fields: Mapping[int, str]
         # Shown with the file.
         await deps.uploads.set_options(upload, options)
         return []
-    known = upload.options.kind if upload.options is not None else ReadOptions().kind
-    if known != options.kind:
+    if (upload.options or default).kind != options.kind:
         # Other fields: what was chosen before does not hold.
         mapping = await _recall(upload, options, detected, deps)
         await deps.uploads.set_options(upload, replace(options, mapping=mapping))

@@ -8,7 +8,7 @@ from services.portal.domain.fault_texts import describe_fault
 from services.portal.domain.file_import import FileImport, Purpose, Wish
 from services.portal.flows import start_imports
 from services.portal.http.file_responses import MEDIA_TYPES
-from services.portal.http.file_settings import credentials_of
+from services.portal.http.file_settings import credentials_of, require_kind
 from services.portal.http.file_states import describe_state, duration, sentence
 from services.portal.http.files import BASE, SCOPE, mending_url
 from services.portal.http.pages import Pages
@@ -84,11 +84,14 @@ class FileRunPages:
     async def control(self, visit: Visit) -> web.StreamResponse:
         """Pause, resume or cancel."""
         run = await self._find(visit)
+        wish = WISHES[visit.request.match_info["wish"]]
+        if wish is Wish.RUN:
+            require_kind(visit.session, run.options.kind)
         upload = await self._uploads.find(run.site, run.upload)
         await start_imports.control(
             run.site,
             run.id,
-            WISHES[visit.request.match_info["wish"]],
+            wish,
             credentials_of(visit.session),
             self._start,
             file_expires_us=None if upload is None else upload.expires_us,

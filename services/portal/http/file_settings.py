@@ -13,7 +13,7 @@ from services.portal.flows import start_imports, upload_files
 from services.portal.flows.prepare_files import Deps, PreparedFile, choose, prepare
 from services.portal.http.file_states import describe_state, sentence
 from services.portal.http.files import BASE, SCOPE, find_upload
-from services.portal.http.pages import Pages
+from services.portal.http.pages import Pages, missing_right
 from services.portal.http.visits import PageError, Visit
 from services.portal.ports import ImportStore
 from tillstream.http import Credentials
@@ -68,7 +68,10 @@ class FileSettingsPages:
             return self._pages.page(
                 visit, "file_unfinished.html", upload=upload, received=received, describe_bytes=describe_bytes
             )
-        return await self._show(visit, upload, await prepare(upload, self._prepare))
+        return await self._show(visit, upload, await self._prepared(visit, upload))
+
+    async def _prepared(self, visit: Visit, upload: Upload) -> PreparedFile:
+        return await prepare(upload, self._prepare, default=default_options(visit.session))
 
     async def _show(
         self, visit: Visit, upload: Upload, prepared: PreparedFile, *, problems: Sequence[str] = (), status: int = 200
@@ -87,7 +90,7 @@ class FileSettingsPages:
             chosen=_chosen(prepared),
             fields=fields_of(prepared.options.kind),
             choices={
-                "kind": KINDS,
+                "kind": kinds_of(visit.session),
                 "mode": MODES,
                 "format": FORMATS,
                 "encoding": ENCODINGS,
@@ -114,18 +117,20 @@ class FileSettingsPages:
         action = visit.form.get("action", "preview")
         if action in {"preview", "check", "import"} and "kind" in visit.form:
             options, problems = parse_options(visit.form)
-            doubled = [] if problems else await choose(upload, options, parse_columns(visit.form), self._prepare)
+            require_kind(visit.session, options.kind)
+            columns, default = parse_columns(visit.form), default_options(visit.session)
+            doubled = [] if problems else await choose(upload, options, columns, self._prepare, default=default)
             problems = [*problems, *(f"{name} has several columns; choose one of them." for name in doubled)]
             upload = await find_upload(visit, self._uploads)
             if problems:
-                return await self._show(
-                    visit, upload, await prepare(upload, self._prepare), problems=problems, status=400
-                )
+                prepared = await self._prepared(visit, upload)
+                return await self._show(visit, upload, prepared, problems=problems, status=400)
         if action == "preview":
             raise web.HTTPSeeOther(f"{BASE}/{upload.id}")
-        prepared = await prepare(upload, self._prepare)
+        prepared = await self._prepared(visit, upload)
         if not prepared.is_ready:
             raise web.HTTPSeeOther(f"{BASE}/{upload.id}")
+        require_kind(visit.session, prepared.options.kind)
         purpose = Purpose.CHECK if action == "check" else Purpose.IMPORT
         begun = await start_imports.start(
             upload,
@@ -136,6 +141,22 @@ class FileSettingsPages:
             again=visit.form.get("again") == "yes",
         )
         raise web.HTTPSeeOther(f"{BASE}/runs/{begun.run.id}" + ("" if begun.is_new else "?known=1"))
+
+
+def kinds_of(session: Session) -> list[tuple[str, str]]:
+    """Return the kinds of records that a client may import, each with its name."""
+    return [(kind, name) for kind, name in KINDS if session.may(f"{kind}:write")]
+
+
+def default_options(session: Session) -> ReadOptions:
+    """Return how a file is read about which nothing was chosen."""
+    return ReadOptions(kind=kinds_of(session)[0][0])
+
+
+def require_kind(session: Session, kind: str) -> None:
+    """Raise the error of a client that may not import records of this kind."""
+    if not session.may(f"{kind}:write"):
+        raise missing_right(f"{kind}:write")
 
 
 def credentials_of(session: Session) -> Credentials:

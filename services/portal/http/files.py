@@ -18,7 +18,7 @@ from services.portal.ports import ImportStore
 from tillstream.template import to_csv, to_xlsx
 
 BASE = "/portal/files"
-SCOPE = "orders:write"
+SCOPE = ("orders:write", "returns:write")
 BACK = ("Files", BASE)
 TOKEN_HEADER = "X-Form-Token"  # noqa: S105 - the name of a header
 PIECE_TIMEOUT_S = 30.0

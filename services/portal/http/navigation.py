@@ -8,30 +8,30 @@ from services.portal.domain.session import Session
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One entry: where it leads, the name of its picture in `icons.svg`, and the scope that its page needs."""
+    """One entry: where it leads, its picture's name in `icons.svg`, and the scopes of which its page needs one."""
 
     label: str
     path: str
     icon: str
-    scope: str | None = None
+    scopes: Sequence[str] = ()
 
 
 ITEMS: Sequence[Item] = (
     Item(label="Home", path="/portal/", icon="home"),
-    Item(label="Imports", path="/portal/jobs", icon="imports", scope="status:read"),
-    Item(label="Files", path="/portal/files", icon="files", scope="orders:write"),
-    Item(label="Users", path="/portal/users", icon="users", scope="sales:read"),
-    Item(label="Reports", path="/portal/reports", icon="reports", scope="sales:read"),
-    Item(label="Codes", path="/portal/codes", icon="codes", scope="orders:read"),
-    Item(label="Events", path="/portal/events", icon="events", scope="events:read"),
+    Item(label="Imports", path="/portal/jobs", icon="imports", scopes=("status:read",)),
+    Item(label="Files", path="/portal/files", icon="files", scopes=("orders:write", "returns:write")),
+    Item(label="Users", path="/portal/users", icon="users", scopes=("sales:read",)),
+    Item(label="Reports", path="/portal/reports", icon="reports", scopes=("sales:read",)),
+    Item(label="Codes", path="/portal/codes", icon="codes", scopes=("orders:read",)),
+    Item(label="Events", path="/portal/events", icon="events", scopes=("events:read",)),
     Item(label="Developers", path="/portal/developers", icon="developers"),
-    Item(label="Administration", path="/portal/operator", icon="operator", scope="admin"),
+    Item(label="Administration", path="/portal/operator", icon="operator", scopes=("admin",)),
 )
 
 
 def visible_items(session: Session) -> list[Item]:
     """Return the entries for a session."""
-    return [item for item in ITEMS if item.scope is None or session.may(item.scope)]
+    return [item for item in ITEMS if not item.scopes or session.may(*item.scopes)]
 
 
 def active_path(path: str) -> str:

@@ -27,6 +27,8 @@ HOME, SIGN_IN = "/portal/", "/portal/sign-in"
 BACKGROUND_HEADER = "X-Portal-Background"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 PageHandler = Callable[[Visit], Awaitable[web.StreamResponse]]
+# One that is needed, or several of which one is enough.
+Scope = str | tuple[str, ...]
 _LOG = logger(__name__)
 
 
@@ -54,8 +56,8 @@ class Pages:
         self._headers = SECURITY_HEADERS | (HSTS if is_https else {})
         self._is_started = is_started
 
-    def get(self, path: str, handler: PageHandler, *, scope: str | None = None) -> web.RouteDef:
-        """Return a route of a page; without the scope its reader is told what is missing."""
+    def get(self, path: str, handler: PageHandler, *, scope: Scope = ()) -> web.RouteDef:
+        """Return a route of a page; who has none of its scopes is told what is missing."""
 
         async def respond(request: web.Request) -> web.StreamResponse:
             visit = await self._visit(request)
@@ -64,9 +66,7 @@ class Pages:
 
         return web.get(path, self.wrap(respond))
 
-    def post(
-        self, path: str, handler: PageHandler, *, scope: str | None = None, max_bytes: int | None = None
-    ) -> web.RouteDef:
+    def post(self, path: str, handler: PageHandler, *, scope: Scope = (), max_bytes: int | None = None) -> web.RouteDef:
         """Return a route of a form; the handler gets its fields in `visit.form`."""
 
         async def respond(request: web.Request) -> web.StreamResponse:
@@ -80,7 +80,7 @@ class Pages:
 
         return web.post(path, self.wrap(respond))
 
-    def raw(self, method: str, path: str, handler: PageHandler, *, scope: str | None = None) -> web.RouteDef:
+    def raw(self, method: str, path: str, handler: PageHandler, *, scope: Scope = ()) -> web.RouteDef:
         """Return a route whose handler reads the body itself, and calls `check_form_token` before it trusts it."""
 
         async def respond(request: web.Request) -> web.StreamResponse:
@@ -223,10 +223,17 @@ class ComeAgainError(Exception):
     """The page must be asked for once more, by a page of ours."""
 
 
-def _require(session: Session, scope: str | None) -> None:
-    if scope is not None and not session.may(scope):
-        detail = f"Your client lacks the right “{scope}”. Ask your administrator for it, or sign in as another client."
-        raise PageError(403, "Not allowed", detail)
+def _require(session: Session, scope: Scope) -> None:
+    scopes = (scope,) if isinstance(scope, str) else scope
+    if scopes and not session.may(*scopes):
+        raise missing_right(*scopes)
+
+
+def missing_right(*scopes: str) -> PageError:
+    """Return the error of a client that has none of these scopes."""
+    rights = " or ".join(f"“{scope}”" for scope in scopes)
+    detail = f"Your client lacks the right {rights}. Ask your administrator for it, or sign in as another client."
+    return PageError(403, "Not allowed", detail)
 
 
 def formats_of(request: web.Request, session: Session | None) -> Formats:
