@@ -7,7 +7,7 @@ A None proves nothing; the record is then decoded and the rules decide. A match 
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any
@@ -26,6 +26,8 @@ _PRINTABLE, _HASH_CHARACTERS = "[ -~]", "[!-,./-?A-~]"
 # Array counts must fit into one byte.
 _MAX_ITEMS = 10
 _CACHE_SIZE = 16_384
+# The product ids of a site.
+ProductsOf = Callable[[int], Container[str]]
 
 # A varint has seven bits in each byte, the lowest first; all its bytes but the last are above 127. Zigzag makes the
 # numbers that are not negative even; a varint that does not end in zero is as short as it can be.
@@ -79,18 +81,23 @@ class AvroPattern:
         # The records of a job follow each other.
         self._job_header = lru_cache(maxsize=1024)(self._build_job_header)
 
-    def match(self, data: bytes, start: int, now_us: int, currencies: AbstractSet[str]) -> RecordSummary | None:
+    def match(
+        self, data: bytes, start: int, now_us: int, currencies: AbstractSet[str], products_of: ProductsOf
+    ) -> RecordSummary | None:
         """Return the summary of the record whose bytes begin at `start`, if it surely keeps every rule.
 
-        The caller checks its position in its job and its products.
+        All of its products are among those of its site. The caller checks its position in its job.
         """
         text = data.decode("latin-1")
         found = self._match(text, start)
         if found is None:
             return None
-        job_id, index, about_job, site, accepted_at, channel, *others = found.group(*self._groups)
-        user_id, date_time, offset, mode, currency, order_id, *return_id = others
-        latest, product_ids = _reversed_latest(now_us), self._product_ids(text, found.end())
+        job_id, index, about_job, site_text, accepted_at, channel, user_id, date_time, offset, mode, *others = (
+            found.group(*self._groups)
+        )
+        currency, order_id, *return_id = others
+        latest, end = _reversed_latest(now_us), found.end()
+        product_ids = self._product_ids(text, end)
         if (
             not product_ids
             or product_ids.pop()
@@ -99,13 +106,19 @@ class AvroPattern:
             or not _REVERSED_YEAR_1980 <= date_time[::-1] <= latest
             or offset not in _OFFSETS
             or currency[1:] not in currencies
-            or 2 * len(product_ids) != ord(text[found.end() - 1])
+            or 2 * len(product_ids) != ord(text[end - 1])
             or "" in product_ids
         ):
             return None
+        site = _to_number(site_text)
+        products = products_of(site)
+        # Not kept: the texts of thousands of records would drive everything else out of the processor's caches.
+        for product_id in product_ids:
+            if product_id[1:] not in products:
+                return None
         # Texts follow their lengths; only that of a user's id may take two bytes, which the first one shows.
         return RecordSummary(
-            _to_number(site),
+            site,
             None if job_id is None else self._job_header(site, job_id, about_job),
             0 if index is None else _to_number(index),
             None if channel is None else channel[1:],
@@ -113,16 +126,15 @@ class AvroPattern:
             return_id[0][1:] if return_id else None,
             user_id[1:] if user_id < "\x80" else user_id[2:],
             self._modes[mode],
-            [product_id[1:] for product_id in product_ids],
         )
 
-    def _build_job_header(self, site: str, job_id: str, about_job: str) -> JobHeader:
+    def _build_job_header(self, site: int, job_id: str, about_job: str) -> JobHeader:
         data = about_job.encode("latin-1")
         total, position = read_varint(data, data[0], 1)
         created_at, position = read_varint(data, data[position], position + 1)
         mode, type_ = about_job[position], about_job[position + 1]
         return JobHeader(
-            JobKey(_to_number(site), job_id[1:]),
+            JobKey(site, job_id[1:]),
             total=total,
             created_at=created_at,
             mode=self._modes[mode],

@@ -106,7 +106,6 @@ class RecordSummary(Struct, frozen=True, gc=False):
     return_id: str | None
     user_id: str
     mode: str
-    product_ids: list[str]
 
 
 SalesRecord = Order | Return

@@ -17,8 +17,8 @@ from services.validator.domain.verdict import (
     Unprocessable,
     Verdict,
     check_job_ref,
+    has_valid_job,
     judge_record,
-    passes_summary_check,
 )
 from services.validator.ports import Catalogue, Publisher, RecordReader
 
@@ -88,10 +88,8 @@ def _judge_all(records: Sequence[SubmittedRecord], deps: Deps, now_us: int) -> l
     for submitted in records:
         # Then the same record gets the same verdict, whenever it is judged.
         at_us = submitted.timestamp * 1000 if submitted.is_broker_time else now_us
-        summary = match_fast(submitted, at_us, currencies)
-        if summary is not None and passes_summary_check(
-            summary, products_of(summary.site), submitted.kind, max_job_records, at_us
-        ):
+        summary = match_fast(submitted, at_us, currencies, products_of)
+        if summary is not None and has_valid_job(summary, submitted.kind, max_job_records, at_us):
             verdicts.append(Accepted(submitted, summary))
         else:
             verdicts.append(_judge_decoded(submitted, deps, at_us))

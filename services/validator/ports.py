@@ -4,6 +4,7 @@ from collections.abc import Container, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
+from services.sales.fast_avro_check import ProductsOf
 from services.sales.records import RecordSummary, SalesRecord
 from services.validator.domain.submitted_record import DeadLetterReason, SubmittedRecord
 from services.validator.domain.verdict import Verdict
@@ -15,8 +16,13 @@ class RecordReader(Protocol):
     async def prefetch_schemas(self, batches: Iterable[Sequence[SubmittedRecord]]) -> Sequence[int]:
         """Look up unknown schemas; return how many records of each batch precede the first whose schema is pending."""
 
-    def match_fast(self, submitted: SubmittedRecord, now_us: int, currencies: AbstractSet[str]) -> RecordSummary | None:
-        """Return the summary of a usual record that keeps every rule; None if the record must be decoded."""
+    def match_fast(
+        self, submitted: SubmittedRecord, now_us: int, currencies: AbstractSet[str], products_of: ProductsOf
+    ) -> RecordSummary | None:
+        """Return the summary of a usual record that keeps every rule and has known products only.
+
+        None if the record must be decoded.
+        """
 
     def decode(self, submitted: SubmittedRecord) -> SalesRecord | DeadLetterReason:
         """Return the decoded record, or why it cannot be decoded."""

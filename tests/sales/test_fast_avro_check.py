@@ -1,6 +1,6 @@
 """The byte pattern yields what decoding yields, and matches only records that keep every rule."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from decimal import Decimal
 from operator import attrgetter
 from time import process_time
@@ -55,28 +55,44 @@ def encoded(record: SalesRecord) -> bytes:
     return data
 
 
-def match(name: str, data: bytes) -> RecordSummary | None:
-    return PATTERNS[name].match(FRAME + data, len(FRAME), now_us=NOW_US, currencies=CURRENCIES)
+class AskedProducts:
+    """Products of any site, which are all known but the `unknown` ones; `asked` are those that were looked up."""
+
+    def __init__(self, *unknown: str) -> None:
+        self.asked: list[str] = []
+        self._unknown = unknown
+
+    def __contains__(self, product: object) -> bool:
+        self.asked.append(str(product))
+        return product not in self._unknown
+
+
+def match(name: str, data: bytes, products: Container[str] | None = None) -> RecordSummary | None:
+    known = AskedProducts() if products is None else products
+    return PATTERNS[name].match(
+        FRAME + data, len(FRAME), now_us=NOW_US, currencies=CURRENCIES, products_of=lambda _site: known
+    )
 
 
 def summary_of(record: SalesRecord) -> RecordSummary:
-    products = [line.product_id for line in record.line_items]
     ids = record.order_id, record.return_id
     job, header = record.job, None
     if job is not None:
         header = JobHeader(JobKey(record.site, job.job_id), job.total, job.created_at, job.mode, job.type)
     index = job.index if job else 0
-    return RecordSummary(record.site, header, index, record.channel, *ids, record.user_id, record.mode, products)
+    return RecordSummary(record.site, header, index, record.channel, *ids, record.user_id, record.mode)
 
 
 def matches_truly(name: str, data: bytes) -> bool:
     """Return whether the pattern matches; if so, check the summary against the decoded record."""
-    summary = match(name, data)
+    products = AskedProducts()
+    summary = match(name, data, products)
     if summary is None:
         return False
     record = CODECS[name].decode(data)
     assert list(find_faults(record, RuleContext(NOW_US, CURRENCIES))) == []
     assert summary == summary_of(record)
+    assert products.asked == [line.product_id for line in record.line_items]
     assert summary.job is None or is_uuid(summary.job.job_id)
     return True
 
@@ -239,7 +255,24 @@ def test_lines_that_are_not_counted_are_not_seen() -> None:
 @pytest.mark.parametrize("now_us", [0, 2**47, 2**47 + 2**46, -(2**60)])
 def test_by_a_clock_that_is_wrong_nothing_is_past(now_us: int) -> None:
     data = FRAME + encoded(an_order())
-    assert PATTERNS["order"].match(data, len(FRAME), now_us=now_us, currencies=CURRENCIES) is None
+    known = AskedProducts()
+    pattern = PATTERNS["order"]
+    assert pattern.match(data, len(FRAME), now_us, CURRENCIES, lambda _site: known) is None
+
+
+@pytest.mark.parametrize("unknown", ["first", "second", "third"])
+def test_each_product_must_be_one_of_the_site(unknown: str) -> None:
+    lines = [line for name in ("first", "second", "third") for line in a_line(product_id=name)]
+    data = encoded(an_order(site=612, line_items=lines))
+    pattern, asked = PATTERNS["order"], []
+
+    def products_of(site: int) -> Container[str]:
+        asked.append(site)
+        return AskedProducts(unknown)
+
+    assert match("order", data) is not None
+    assert pattern.match(FRAME + data, len(FRAME), NOW_US, CURRENCIES, products_of) is None
+    assert asked == [612]
 
 
 @given(ANY_ORDERS | ANY_RETURNS)

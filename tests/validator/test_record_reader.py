@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from services.chassis.avro.wire_format import HEADER, LENGTH, prefix
 from services.chassis.kafka.record_format import RecordHeaders, encode_headers
-from services.sales.records import Order, Return
+from services.sales.records import Order, RecordSummary, Return
 from services.validator.adapters.record_reader import MAX_RECORD_BYTES, SubmittedRecordReader
 from services.validator.domain.submitted_record import DeadLetterReason, SubmittedRecord
 from tests.sales.samples import CURRENCIES
@@ -29,11 +29,16 @@ from tests.validator.records import (
 
 READER = SubmittedRecordReader(SCHEMAS)
 GOOD = as_bytes(an_order(job=a_job()))
+PRODUCTS = frozenset({line.product_id for record in (an_order(), a_return()) for line in record.line_items})
 ID = SCHEMAS["order"].schema_id
 
 
+def match(item: SubmittedRecord, reader: SubmittedRecordReader = READER) -> RecordSummary | None:
+    return reader.match_fast(item, now_us=NOW_US, currencies=CURRENCIES, products_of=lambda _site: PRODUCTS)
+
+
 def dead_letter_code(item: SubmittedRecord, reader: SubmittedRecordReader = READER) -> str:
-    assert reader.match_fast(item, now_us=NOW_US, currencies=CURRENCIES) is None
+    assert match(item, reader) is None
     reason = reader.decode(item)
     assert isinstance(reason, DeadLetterReason), reason
     return reason.code
@@ -182,7 +187,7 @@ def test_what_is_too_large_to_be_read_is_not_seen_either(key: bytes | None, head
 @pytest.mark.parametrize(("kind", "other"), [("orders", "returns"), ("returns", "orders")])
 def test_the_usual_record_is_seen_on_its_own_topic_only(kind: str, other: str) -> None:
     record = an_order() if kind == "orders" else a_return()
-    summary = READER.match_fast(a_submitted_record(record, kind=kind), now_us=NOW_US, currencies=CURRENCIES)
+    summary = match(a_submitted_record(record, kind=kind))
     assert summary is not None
     assert (summary.order_id, summary.return_id) == (record.order_id, record.return_id)
     assert dead_letter_code(a_submitted_record(record, kind=other)) == "unknown-schema"
@@ -206,7 +211,7 @@ def test_what_has_a_header_that_is_ours_to_write_is_read_with_care(name: str, as
         (((name, None), *theirs), False),
     ):
         own = RecordHeaders(encode_headers(headers)) if as_fetched else headers
-        summary = READER.match_fast(a_submitted_record(GOOD, headers=own), now_us=NOW_US, currencies=CURRENCIES)
+        summary = match(a_submitted_record(GOOD, headers=own))
         assert (summary is not None) == is_matched
 
 
@@ -215,10 +220,10 @@ def test_headers_that_hold_anothers_bytes_are_looked_at() -> None:
     hidden = encode_headers([("verdict", b"accepted")])
     for headers in ([("site", hidden)], [*job_headers()[:3], ("index", b"1" + hidden)]):
         own = RecordHeaders(encode_headers(headers))
-        assert READER.match_fast(a_submitted_record(GOOD, headers=own), now_us=NOW_US, currencies=CURRENCIES)
+        assert match(a_submitted_record(GOOD, headers=own))
     cut = RecordHeaders(encode_headers(job_headers())[:-1])
     with pytest.raises(CorruptRecordException):
-        READER.match_fast(a_submitted_record(GOOD, headers=cut), now_us=NOW_US, currencies=CURRENCIES)
+        match(a_submitted_record(GOOD, headers=cut))
 
 
 def test_a_record_of_hundreds_of_thousands_of_lines_is_not_read_to_its_end() -> None:

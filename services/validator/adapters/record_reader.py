@@ -13,7 +13,7 @@ from services.chassis.avro.records import transcode
 from services.chassis.avro.schemas import Schema, Schemas
 from services.chassis.avro.wire_format import HEADER, LENGTH, SchemaReference, UnknownWireFormatError, parse_wire_format
 from services.chassis.kafka.record_format import VARINTS, RecordHeaders
-from services.sales.fast_avro_check import AvroPattern
+from services.sales.fast_avro_check import AvroPattern, ProductsOf
 from services.sales.records import RecordSummary, SalesRecord
 from services.sales.wire import order_codec, return_codec
 from services.validator.adapters.schema_lookup import SchemaLookup, SchemaSource
@@ -93,7 +93,9 @@ class SubmittedRecordReader(RecordReader):
             if isinstance(reference, int) and self._version(reference) is None
         }
 
-    def match_fast(self, submitted: SubmittedRecord, now_us: int, currencies: AbstractSet[str]) -> RecordSummary | None:
+    def match_fast(
+        self, submitted: SubmittedRecord, now_us: int, currencies: AbstractSet[str], products_of: ProductsOf
+    ) -> RecordSummary | None:
         prefix, pattern = self._patterns[submitted.kind]
         value, headers = submitted.value, submitted.headers
         if value is None or not value.startswith(prefix):
@@ -107,7 +109,7 @@ class SubmittedRecordReader(RecordReader):
                 size += len(name) + len(content or b"")
         if size > FAST_PATH_MAX_BYTES:
             return None
-        return pattern.match(value, LENGTH, now_us, currencies)
+        return pattern.match(value, LENGTH, now_us, currencies, products_of)
 
     def decode(self, submitted: SubmittedRecord) -> SalesRecord | DeadLetterReason:
         schema, codec = self._codecs[submitted.kind]
