@@ -123,6 +123,7 @@ class Components:
             caller=HttpApiCaller(self.clients.connect, self.clients.of, self.clients.admin_of),
             registry=HttpRegistry(self.clients.connect),
             audit=AuditLog(),
+            trail=self.trail,
             base_url=settings.portal_url,
         )
         self.startup = StartupTask(
@@ -317,7 +318,11 @@ def build_routes(components: Components) -> Sequence[web.RouteDef]:
         ).routes(),
         ClientPages(pages, components.administration_of).routes(),
         OperationsPages(
-            pages, components.operations_of, components.trail, grafana_url=components.settings.portal_grafana_url
+            pages,
+            components.operations_of,
+            components.trail,
+            has_api=components.settings.portal_operator_url is not None,
+            grafana_url=components.settings.portal_grafana_url,
         ).routes(),
         # Last: everything else.
         NotFoundPages(pages, components.static).routes(),

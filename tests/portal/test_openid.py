@@ -40,7 +40,7 @@ async def test_a_person_signs_in_and_sees_the_page_that_was_asked_for(oidc_site:
     back = await sign_in_at_issuer(await go_to_issuer(oidc_site, "%2Fportal%2Fjobs%3Fstate%3DFAILED"))
     assert refreshed_to(await come_back(oidc_site, back)) == "/portal/jobs?state=FAILED"
     assert CUSTOMER in await oidc_site.text("/portal/jobs?state=FAILED")
-    assert PENDING not in oidc_site.cookies
+    await come_back(oidc_site, back, status=400)
 
 
 async def test_without_an_issuer_there_is_no_button_and_no_way(site: Site) -> None:
@@ -79,9 +79,7 @@ async def test_any_replica_may_answer_the_way_back(oidc_site: Site, open_oidc_si
 
 async def test_two_tabs_may_sign_in_at_once(oidc_site: Site) -> None:
     first, second = [await sign_in_at_issuer(await go_to_issuer(oidc_site, f"/portal/{page}")) for page in "ab"]
-    pending = oidc_site.cookies[PENDING]
     assert refreshed_to(await come_back(oidc_site, first)) == "/portal/a"
-    oidc_site.set_cookie(PENDING, pending)
     assert refreshed_to(await come_back(oidc_site, second)) == "/portal/b"
 
 

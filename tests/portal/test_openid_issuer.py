@@ -59,7 +59,11 @@ LEADING: list[tuple[str, str]] = [
 ]
 MISLEADING: list[tuple[str, str]] = [
     ("https://issuer.example", "https://127.0.0.1/token"),
-    ("https://issuer.example", "https://localhost/token"),
+    *(
+        ("https://issuer.example", f"https://{host}/token")
+        for host in ("localhost", "localhost.", "x.localhost", "127.1", "2130706433", "0x7f.1", "0.0.0.0", "[::]")
+    ),
+    ("https://issuer.example", "https://[::ffff:127.0.0.1]/token"),
     ("https://issuer.example", "http://127.0.0.1/token"),
     ("https://issuer.example", "http://[::1]/token"),
     ("http://127.0.0.1:9", "http://issuer.example/token"),

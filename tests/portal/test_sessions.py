@@ -4,10 +4,12 @@ from base64 import b64encode
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from pymongo import MongoClient
 
 from services.portal.domain.session import MINUTE_US
 from services.portal.flows.sign_in import session_id_of
+from services.portal.http.cookies import Cookies
 from services.portal.http.forms import make_token
 from tests.portal.apis import CUSTOMER, OPERATOR, RESELLER, SECRET, Apis
 from tests.portal.conftest import KEY, OpenSite
@@ -280,3 +282,19 @@ async def test_a_link_on_another_site_leads_to_the_page_and_not_to_the_form(site
     text = await site.text("/portal/jobs?state=FAILED", {"Sec-Fetch-Site": "cross-site"})
     assert 'http-equiv="refresh"' in text
     assert COOKIE not in site.cookies
+
+
+async def test_a_link_of_another_site_to_the_sign_in_page_ends_nothing(signed_in: Site) -> None:
+    """Browsers withhold the cookie: the page would tell all tabs that nobody is signed in."""
+    text = await signed_in.text("/portal/sign-in?reason=ended", {"Sec-Fetch-Site": "cross-site"})
+    assert "sign_in" not in text
+    assert "/portal/sign-in?reason=ended" in text
+    async with await signed_in.get("/portal/sign-in?reason=ended", {"Sec-Fetch-Site": "same-origin"}) as response:
+        assert (response.status, response.headers["Location"]) == (303, "/portal/")
+
+
+@pytest.mark.parametrize("value", ["\xff", "", "x" * 200])
+def test_a_cookie_that_cannot_be_ours_is_none(value: str) -> None:
+    cookies = Cookies(is_https=False)
+    request = make_mocked_request("GET", "/portal/jobs", {"Cookie": f"portal-session={value}"})
+    assert cookies.get(request, cookies.session) is None

@@ -79,6 +79,13 @@ class RateLimit:
             window.used += cost
         return self._decision(window, now, allowed=allowed, limit=limit, cost=cost)
 
+    def give_back(self, key: str) -> None:
+        """Undo the latest `acquire` of one unit, if it is still in the window."""
+        window = self._window(key, self._clock())
+        if window.costs and window.costs[-1][1] == 1:
+            window.costs.pop()
+            window.used -= 1
+
     def peek(self, key: str, *, limit: int) -> Decision:
         """Decide as `acquire` would for one unit; spend nothing."""
         now = self._clock()

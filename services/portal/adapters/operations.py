@@ -82,9 +82,9 @@ class HttpOperations:
         """Abort a replay."""
         await self._transport.request(self._api, "POST", _path("replays", replay_id, "abort"), is_repeatable=False)
 
-    async def audit(self, *, before: str) -> Sequence[EntryView]:
+    async def audit(self, *, before: str, limit: int) -> Sequence[EntryView]:
         """Return the newest entries of the audit trail, or those before one."""
-        return (await self._transport.get(self._api, "/audit", _Entries, before=before or None)).entries
+        return (await self._transport.get(self._api, "/audit", _Entries, before=before or None, limit=limit)).entries
 
 
 def _path(*parts: str) -> str:

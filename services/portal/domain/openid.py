@@ -10,7 +10,7 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 from msgspec import Struct
 
-from services.portal.domain.origins import is_loopback
+from services.portal.domain.origins import is_loopback, may_be_loopback
 
 ALGORITHMS = ("RS256", "ES256")
 # Between pressing the button and coming back; the issuer may ask for a second factor. An ID token is not older.
@@ -127,7 +127,7 @@ def check_metadata(metadata: Metadata, issuer: str) -> None:
 
 def _is_endpoint(url: str, issuer: str) -> bool:
     """Whether a document of the issuer may lead there: to services of this machine, only an issuer on it may."""
-    return is_safe_url(url) and (is_loopback(_host(issuer)) or not is_loopback(_host(url)))
+    return is_safe_url(url) and (is_loopback(_host(issuer)) or not may_be_loopback(_host(url)))
 
 
 def authorization_url(
@@ -178,6 +178,9 @@ def check_claims(claims: Mapping[str, Any], *, issuer: str, client_id: str, nonc
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_CHARACTERS:
         raise InvalidIdTokenError("no subject")
+    # Core, 2: ASCII. A lone surrogate could not be encoded.
+    if not subject.isascii():
+        raise InvalidIdTokenError("a subject that is not ASCII")
     return subject
 
 

@@ -197,7 +197,7 @@ class Operations(Protocol):
     async def abort_replay(self, replay_id: str) -> None:
         """Abort a replay."""
 
-    async def audit(self, *, before: str) -> Sequence[EntryView]:
+    async def audit(self, *, before: str, limit: int) -> Sequence[EntryView]:
         """Return the newest entries of the audit trail, or those before one."""
 
 

@@ -1,6 +1,6 @@
 """Where browsers reach the portal, and where they may be sent."""
 
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 
 PREFIX = "/portal/"
 
@@ -11,6 +11,21 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def may_be_loopback(host: str) -> bool:
+    """Whether a host can be this machine, however it is written."""
+    name = host.removesuffix(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(name)
+    except ValueError:
+        # Resolvers take addresses like 127.1 and 0x7f000001. No top-level domain begins with a digit.
+        return name.rpartition(".")[2][:1].isdigit()
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address.is_loopback or address.is_unspecified
 
 
 def own_path(target: str) -> str:

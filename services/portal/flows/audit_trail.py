@@ -9,12 +9,15 @@ from services.portal.ports import AuditTrail
 ENTRIES_PER_PAGE = 50
 
 
-async def list_entries(operations: Operations, trail: AuditTrail, *, before: str) -> Sequence[EntryView]:
+async def list_entries(operations: Operations | None, trail: AuditTrail, *, before: str) -> Sequence[EntryView]:
     """Return a page of entries, newest first, optionally only those before an entry's id.
 
-    Raises `UnavailableError` and the errors of `tillstream`: a trail with gaps would look like a whole one.
+    Without `operations` they are the portal's own. Raises `UnavailableError` and the errors of `tillstream`: a trail
+    with gaps would look like a whole one.
     """
+    if operations is None:
+        return await trail.entries(before=before, limit=ENTRIES_PER_PAGE)
     theirs, ours = await asyncio.gather(
-        operations.audit(before=before), trail.entries(before=before, limit=ENTRIES_PER_PAGE)
+        operations.audit(before=before, limit=ENTRIES_PER_PAGE), trail.entries(before=before, limit=ENTRIES_PER_PAGE)
     )
     return sorted([*theirs, *ours], key=lambda entry: entry.id, reverse=True)[:ENTRIES_PER_PAGE]

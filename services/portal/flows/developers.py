@@ -11,9 +11,14 @@ from services.portal.domain.api_requests import ApiRequest, build_request, edita
 from services.portal.domain.api_responses import ApiResponse
 from services.portal.domain.openapi import VALIDATE_ONLY, ApiDocument, Operation
 from services.portal.domain.session import Session
-from services.portal.ports import ApiCaller, ApiDocuments, ImportsApi, Registry
+from services.portal.ports import ApiCaller, ApiDocuments, AuditTrail, ImportsApi, Registry
+from services.values.time_uuids import is_uuid
 from tillstream import NotAllowedError, TillstreamError
 from tillstream.models import Limits
+
+SENT = "request sent from the portal"
+# The parameter of operations that show codes.
+TRANSACTION = "transactionId"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +29,7 @@ class Deps:
     caller: ApiCaller
     registry: Registry
     audit: AuditLog
+    trail: AuditTrail
     base_url: str
 
 
@@ -117,9 +123,24 @@ def _in_capitals(name: str) -> str:
 
 
 async def send(
-    document: ApiDocument, operation: Operation, request: ApiRequest, session: Session, *, source: str, deps: Deps
+    document: ApiDocument,
+    operation: Operation,
+    request: ApiRequest,
+    session: Session,
+    *,
+    values: Mapping[str, str],
+    source: str,
+    deps: Deps,
 ) -> ApiResponse | str:
-    """Send a request and return the response; or why there is none."""
+    """Send the request of an operation with these values and return the response; or why there is none.
+
+    The audit trail has it before: the response may hold codes. Raises `UnavailableError` if that is not possible.
+    """
+    details: dict[str, object] = {**session.audit_details, "operation": f"{document.name}.{operation.id}"}
+    transaction = values.get(TRANSACTION, "")
+    if is_uuid(transaction):
+        details[TRANSACTION] = transaction
+    await deps.trail.record(SENT, actor=session.client_id, source=source, **details)
     try:
         response = await deps.caller.call(document.name, request, session, has_token=not operation.is_public)
     except NotAllowedError as error:
@@ -128,12 +149,5 @@ async def send(
         return f"Your client gets no token for this API: {error.detail}."
     except UnavailableError:
         return "The API does not answer. If the request changes something, look whether it was carried out."
-    deps.audit.record(
-        "request sent from the portal",
-        actor=session.client_id,
-        source=source,
-        **session.audit_details,
-        operation=f"{document.name}.{operation.id}",
-        status=response.status,
-    )
+    deps.audit.record(SENT, actor=session.client_id, source=source, **details, status=response.status)
     return response

@@ -20,12 +20,14 @@ from services.portal.domain.openid import (
     digest,
     end_session_url,
 )
+from services.portal.domain.origins import PREFIX
 from services.portal.domain.session import Identity, Session
 from services.portal.flows import sign_in
 from services.portal.flows.sign_in import Refusal, SignedIn
 
 # Each begun sign-in is a document until it expires.
 BEGUN_PER_FAILURE = 10
+MAX_TARGET_CHARACTERS = 1_024
 _LOG = logger(__name__)
 
 
@@ -100,7 +102,7 @@ async def begin(*, target: str, cookie: str | None, replaced: str | None, source
 
     Raises `IssuerError`, `UnavailableError`.
     """
-    if sign_in.is_throttled(None, source, deps.sign_in) or not _may_begin(source, deps.sign_in):
+    if _is_throttled(source, deps) or not _may_begin(source, deps.sign_in):
         return await sign_in.refuse(Refusal.THROTTLED, source, deps.sign_in)
     metadata = await deps.issuer.metadata()
     state, cookie = deps.new_secret(), cookie or deps.new_secret()
@@ -109,7 +111,7 @@ async def begin(*, target: str, cookie: str | None, replaced: str | None, source
         browser=digest(cookie),
         nonce=deps.new_secret(),
         verifier=deps.new_secret(),
-        target=target,
+        target=target if len(target) <= MAX_TARGET_CHARACTERS else PREFIX,
         replaced=replaced,
         expires_us=deps.sign_in.now_us() + PENDING_S * 1_000_000,
     )
@@ -125,6 +127,18 @@ async def begin(*, target: str, cookie: str | None, replaced: str | None, source
     return Begun(url, cookie)
 
 
+def _is_throttled(source: str, deps: Deps) -> bool:
+    failures = deps.sign_in.failures
+    return sign_in.is_throttled(source, deps.sign_in) or not failures.has_quota(
+        _unverified(source), limit=deps.sign_in.max_failures
+    )
+
+
+def _unverified(source: str) -> str:
+    # Apart from failed secrets: keys that the issuer has rotated too early must not lock an office out of those.
+    return f"unverified:{source}"
+
+
 def _may_begin(source: str, deps: sign_in.Deps) -> bool:
     return deps.failures.acquire(f"begun:{source}", limit=BEGUN_PER_FAILURE * deps.max_failures).allowed
 
@@ -134,10 +148,11 @@ async def complete(
 ) -> Completed | Refusal:
     """Begin the session of the person who comes back from the issuer, and end `current`, which the browser has now.
 
-    Only what the issuer has said and does not hold counts as a failure of the address: anybody can send a browser back
-    with nothing, and people of one office may have one address. Raises `IssuerError`, `UnavailableError`.
+    Only what the issuer has said and does not hold counts as a failure of the address, and only for sign-ins by OpenID
+    Connect: anybody can send a browser back with nothing, and people of one office may have one address.
+    Raises `IssuerError`, `UnavailableError`.
     """
-    if sign_in.is_throttled(None, source, deps.sign_in):
+    if _is_throttled(source, deps):
         return await sign_in.refuse(Refusal.THROTTLED, source, deps.sign_in)
     pending = await _take(callback.state, cookie, deps)
     if pending is None:
@@ -151,7 +166,7 @@ async def complete(
         return await sign_in.refuse(Refusal.STALE, source, deps.sign_in)
     except InvalidIdTokenError as error:
         _LOG.warning("answer of the issuer refused", reason=str(error))
-        sign_in.count_failure(None, source, deps.sign_in)
+        deps.sign_in.failures.acquire(_unverified(source), limit=deps.sign_in.max_failures)
         return await sign_in.refuse(Refusal.UNVERIFIED, source, deps.sign_in)
     return await _sign_in_mapped(
         identity, claims, target=pending.target, replaced=(pending.replaced, current), source=source, deps=deps

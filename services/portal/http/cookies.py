@@ -19,9 +19,9 @@ class Cookies:
         self.pending = f"{prefix}portal-sign-in"
 
     def get(self, request: web.Request, name: str) -> str | None:
-        """Return a cookie's value."""
+        """Return a cookie's value if it can be one of ours."""
         value = request.cookies.get(name)
-        return value if value and len(value) <= MAX_COOKIE_CHARACTERS else None
+        return value if value and value.isascii() and len(value) <= MAX_COOKIE_CHARACTERS else None
 
     def set(self, response: web.StreamResponse, name: str, value: str) -> None:
         """Set a cookie that lasts as long as the browser runs."""

@@ -77,7 +77,9 @@ class DeveloperPages:
         if not isinstance(request, ApiRequest):
             return self._show(visit, document, operation, values, body, problems=request, status=400)
         source = self._pages.source_of(visit.request)
-        response = await flow.send(document, operation, request, visit.session, source=source, deps=self._deps)
+        response = await flow.send(
+            document, operation, request, visit.session, values=values, source=source, deps=self._deps
+        )
         if isinstance(response, str):
             return self._show(visit, document, operation, values, body, problems=[response], status=502)
         return self._show(visit, document, operation, values, body, response=response)

@@ -127,8 +127,8 @@ class OpenIdPages:
             raise _refused(completed)
         # A page, not a redirect: after one, browsers would take the next request for the issuer's, without the cookie.
         response = self._pages.bare_page(request, "go_on.html", title="You are signed in", target=completed.target)
+        # The cookie of the way stays until it expires: another tab may be on it, and each way is gone once.
         cookies.set(response, cookies.session, completed.signed_in.cookie)
-        cookies.clear(response, cookies.pending)
         cookies.clear(response, cookies.form)
         return response
 

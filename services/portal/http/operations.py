@@ -22,10 +22,11 @@ class OperationsPages:
     """The pages of topics, dead letters, replays and the audit trail."""
 
     def __init__(
-        self, pages: Pages, operations_of: OperationsOf, trail: AuditTrail, *, grafana_url: str | None
+        self, pages: Pages, operations_of: OperationsOf, trail: AuditTrail, *, has_api: bool, grafana_url: str | None
     ) -> None:
         """`operations_of` returns the operators' API with the token of a session; `trail` is the portal's own."""
-        self._pages, self._of, self._trail, self._grafana_url = pages, operations_of, trail, grafana_url
+        self._pages, self._of, self._trail = pages, operations_of, trail
+        self._has_api, self._grafana_url = has_api, grafana_url
 
     def routes(self) -> Sequence[web.RouteDef]:
         """All routes."""
@@ -125,6 +126,9 @@ class OperationsPages:
     async def audit(self, visit: Visit) -> web.StreamResponse:
         """The audit trail, newest first."""
         before = visit.query.get("before", "")
-        entries = await list_entries(self._of(visit.session), self._trail, before=before)
+        operations = self._of(visit.session) if self._has_api else None
+        entries = await list_entries(operations, self._trail, before=before)
         following = entries[-1].id if len(entries) == ENTRIES_PER_PAGE else ""
-        return self._pages.page(visit, "audit.html", entries=entries, before=before, following=following)
+        return self._pages.page(
+            visit, "audit.html", entries=entries, before=before, following=following, has_api=self._has_api
+        )

@@ -10,7 +10,7 @@ from services.portal.flows import sign_in as flow
 from services.portal.flows.sign_in import Refusal, SignedIn
 from services.portal.http.forms import TOKEN_FIELD, check_token, make_token, read_form
 from services.portal.http.openid import OpenIdPages
-from services.portal.http.pages import SIGN_IN, Pages
+from services.portal.http.pages import SIGN_IN, ComeAgainError, Pages
 from services.portal.http.visits import Visit
 
 SIGN_OUT = "/portal/sign-out"
@@ -44,6 +44,9 @@ class SignInPages:
 
     async def show(self, request: web.Request) -> web.StreamResponse:
         """The form."""
+        if request.headers.get("Sec-Fetch-Site") == "cross-site":
+            # Without the cookie, which browsers withhold, this page would tell all tabs that nobody is signed in.
+            raise ComeAgainError
         target = own_path(request.query.get("next", ""))
         if await self._pages.find_session(request) is not None:
             raise web.HTTPSeeOther(target)
