@@ -46,10 +46,10 @@ from services.topics import AUTH_REVOCATIONS, AUTH_SITES, SUBJECTS_BY_SCHEMA
 
 ENCRYPTION_KEY_SETTING = "AUTH_KEY_ENCRYPTION_KEY"
 MAX_KEY_CHECK_INTERVAL_S = 30.0
-# A new key signs this many refresh periods of the verifiers after all replicas of auth publish it.
+# A new key starts to sign this many refresh periods of the verifiers after every replica of auth has published it.
 REFRESH_PERIODS_BEFORE_SIGNING = 2
 PUBLISH_INTERVAL_S = 60.0
-# Timestamps are microseconds in topics, and floating seconds in the store.
+# Timestamps are microseconds in topics, and floating-point seconds in the store.
 TIMESTAMP_TOLERANCE_S = 0.000_01
 ATTEMPT_WINDOW_S = 60.0
 DAY_S = 86_400
@@ -87,7 +87,7 @@ async def build(settings: AuthSettings) -> Service:
     )
     startup = StartupTask([partial(verify_encryption_key, settings, mongo), partial(create_indexes, mongo)])
     health = Health()
-    # Tokens need no Kafka: without it the clock is not known to be wrong.
+    # Issuing tokens needs no Kafka; while it is away the clock cannot be checked and counts as right.
     health.ready_when("clock", lambda: not broker_clock.is_wrong)
     health.ready_when("signing key", lambda: signer.ready)
     return Service(
@@ -156,7 +156,7 @@ async def verify_encryption_key(settings: AuthSettings, mongo: Mongo) -> None:
 
 
 def key_check_interval_s(settings: AuthSettings) -> float:
-    """Return how often a replica loads the keys: a replica publishes a key of another one at most this much later."""
+    """Return the interval at which a replica loads the keys: the longest delay until it publishes another's key."""
     return min(MAX_KEY_CHECK_INTERVAL_S, settings.auth_jwks_refresh_s / 2)
 
 
@@ -260,7 +260,7 @@ def build_http(
     verify: Callable[[str], Awaitable[Token]],
     manage_when: Callable[[], bool],
 ) -> list[HttpServer]:
-    """Build the public server, and the admin server if it has a port, which changes nothing until `manage_when()`."""
+    """Build the public server, and the admin server if it has a port; that changes nothing until `manage_when()`."""
     proxies = parse_networks(settings.trusted_proxies)
     openapi = settings.schemas_dir / "openapi"
     public = oauth.build_routes(

@@ -354,6 +354,7 @@ class LocalDateTime(_Timestamp):
     fast_min_us = YEAR_1980_US
 
     def read(self, value: object, context: RuleContext, /) -> instants.Instant | Invalid:
+        # Not validated here, unlike other types: `json_reader` reports an instant that is out of bounds, and keeps it.
         return instants.parse_instant(value, zone=context.zone)
 
     def validate(self, us: int, context: RuleContext, /) -> Invalid | None:

@@ -51,6 +51,7 @@ def test_up_returns_when_all_is_ready_and_parts_come_and_go_at_their_address(che
         "fulfilment",
         "ledger",
         "webhooks",
+        "operator",
         "portal",
     }
     assert {row["state"] for row in before.values()} == {"ready"}

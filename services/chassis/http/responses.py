@@ -14,7 +14,7 @@ from services.chassis.runtime.random_bytes import random_bytes
 
 REQUEST_ID = web.RequestKey("request_id", str)
 PROBLEM_JSON = "application/problem+json"
-# Headers are found faster by such names.
+# Looking up headers is faster with names of this type.
 X_REQUEST_ID, TRACEPARENT = istr("X-Request-Id"), istr("traceparent")
 _REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _TRACEPARENT_PATTERN = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -56,7 +56,7 @@ def unavailable_problem(error: UnavailableError) -> Problem:
 
 
 def internal_error(status: int) -> Problem:
-    """Return the problem of a defect."""
+    """Return the problem for an internal error."""
     return Problem(status, "INTERNAL_ERROR", "internal error; please report the request id")
 
 

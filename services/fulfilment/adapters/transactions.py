@@ -59,7 +59,7 @@ class MongoTransactionStore(TransactionStore):
     ) -> None:
         self._mongo = mongo
         self._transactions = documents.with_decimals(mongo.collection(TRANSACTIONS))
-        # A failing primary may roll back what only it has: nothing is invoiced for it.
+        # A failing primary may roll back writes that were not replicated: these must not be invoiced.
         self._majority = self._transactions.with_options(read_concern=ReadConcern("majority"))
         self._codec = codec
         self._now_us = now_us

@@ -12,7 +12,7 @@ from services.status.adapters.job_store import JOBS
 
 
 class JobNotifier(Notifier[JobKey]):
-    """Wakes the requests that wait for a job. The worker reports this replica's writes."""
+    """Wakes the requests that wait for a job. `apply_events` reports this replica's writes."""
 
     def __init__(self, *, max_waiters: int) -> None:
         super().__init__(max_waiters=max_waiters, waiting=metrics.WAITERS, refused=metrics.WAITS_REFUSED)
