@@ -58,4 +58,6 @@ def mongodb_uri(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> I
         client: MongoClient[dict[str, Any]] = MongoClient(uri)
         with client:
             client.admin.command("setParameter", ttlMonitorEnabled=False)
+            # For five minutes it would keep the files of dropped databases, and run out of them.
+            client.admin.command("setParameter", minSnapshotHistoryWindowInSeconds=20)
         yield uri

@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from uuid import uuid4
@@ -7,6 +7,7 @@ import httpx2
 import pytest
 from aiohttp import CookieJar
 from aiohttp.test_utils import TestClient, TestServer
+from pymongo import MongoClient
 
 from services.chassis.http.server import build_application
 from services.portal.app import Components, build_routes
@@ -26,8 +27,13 @@ def apis() -> Apis:
 
 
 @pytest.fixture
-def database() -> str:
-    return f"portal-{uuid4().hex[:12]}"
+def database(mongodb_uri: str) -> Iterator[str]:
+    """The name of a database of its own. It is dropped at the end: all those of a run would take too many files."""
+    name = f"portal-{uuid4().hex[:12]}"
+    yield name
+    client: MongoClient[dict[str, object]] = MongoClient(mongodb_uri)
+    client.drop_database(name)
+    client.close()
 
 
 @pytest.fixture
