@@ -1,4 +1,4 @@
-"""The portal's audit trail in MongoDB: sign-ins, refused ones, and codes that were shown."""
+"""The portal's audit trail in MongoDB: sign-ins, refused ones, and what was shown or sent."""
 
 import hashlib
 import secrets

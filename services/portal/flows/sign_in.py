@@ -176,8 +176,7 @@ async def _end(session_id: str, reason: str, deps: Deps) -> None:
 
 def is_throttled(source: str, deps: Deps) -> bool:
     """Whether there were too many failures from the address."""
-    key, limit = _limits("", source, deps)[0]
-    return not deps.failures.has_quota(key, limit=limit)
+    return not deps.failures.has_quota(_address_key(source), limit=deps.max_failures)
 
 
 def _begin_try(client_id: str, source: str, deps: Deps) -> bool:
@@ -200,7 +199,11 @@ def _give_try_back(client_id: str, source: str, deps: Deps) -> None:
 def _limits(client_id: str, source: str, deps: Deps) -> list[tuple[str, int]]:
     # A client id may be tried from several addresses: its owner must not be locked out by one of them.
     digest = hashlib.sha256(client_id.encode("utf-8", "replace")).hexdigest()
-    return [(f"address:{source}", deps.max_failures), (f"client:{digest}", 3 * deps.max_failures)]
+    return [(_address_key(source), deps.max_failures), (f"client:{digest}", 3 * deps.max_failures)]
+
+
+def _address_key(source: str) -> str:
+    return f"address:{source}"
 
 
 async def refuse(refusal: Refusal, source: str, deps: Deps, **details: str) -> Refusal:

@@ -127,7 +127,7 @@ class OpenIdPages:
             raise _refused(completed)
         # A page, not a redirect: after one, browsers would take the next request for the issuer's, without the cookie.
         response = self._pages.bare_page(request, "go_on.html", title="You are signed in", target=completed.target)
-        # The cookie of the way stays until it expires: another tab may be on it, and each way is gone once.
+        # The cookie of the begun sign-in stays until it expires: another tab may have begun one, too.
         cookies.set(response, cookies.session, completed.signed_in.cookie)
         cookies.clear(response, cookies.form)
         return response

@@ -60,6 +60,19 @@ def test_keys_do_not_share_a_window() -> None:
     assert gate.acquire("609", limit=1).allowed
 
 
+def test_what_is_given_back_can_be_spent_again() -> None:
+    clock = Clock()
+    gate = RateLimit(clock=clock)
+    assert [gate.acquire("a", limit=2).allowed for _ in range(3)] == [True, True, False]
+    gate.give_back("a")
+    gate.give_back("b")
+    assert [gate.acquire("a", limit=2).allowed for _ in range(2)] == [True, False]
+    assert [gate.acquire("b", limit=1).allowed for _ in range(2)] == [True, False], "nothing was spent of it"
+    clock.now += 1
+    gate.give_back("a")
+    assert [gate.acquire("a", limit=2).allowed for _ in range(3)] == [True, True, False]
+
+
 def test_a_decision_says_what_is_left() -> None:
     clock = Clock()
     gate = RateLimit(clock=clock)
